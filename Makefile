@@ -1,0 +1,44 @@
+# make demo    set up, then train, compare and report on the images that come along
+# make test    set up, then every check and test
+# make check   the quick ones: the same without the slow tests
+# make clean   remove the set-up and all caches
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check clean
+
+demo: $(STAMP)
+	$(BIN)/eyebright demo
+
+test: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check
+
+check: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" scripts/check -m "not slow"
+
+# Found by running it: a name on the path may belong to a Python that is not there, as with pyenv.
+$(BIN)/python:
+	@for python in python3.11 python3.12 python3.13 python3; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	        echo "Setting up $(VENV) with $$($$python --version)"; \
+	        rm -rf $(VENV); \
+	        $$python -m venv $(VENV) && exit 0; \
+	        rm -rf $(VENV); \
+	        echo "$$python can't make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; \
+	        exit 1; \
+	    fi; \
+	done; \
+	echo "Eyebright needs Python 3.11 or newer, as python3.11, python3.12, python3.13 or python3; none was found." >&2; \
+	exit 1
+
+$(STAMP): $(BIN)/python requirements.lock pyproject.toml weights/pyproject.toml $(wildcard weights/src/eyebright_weights/*)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ./weights
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
