@@ -1,0 +1,70 @@
+"""Eyebright: from a folder of images to a classifier that its owner can trust.
+
+    import eyebright as eb
+    run = eb.train("photos/", model="resnet50")
+    print(run.report)
+    eb.load(run.folder).predict("cat.jpg")
+
+Names are loaded when they are first used, so that importing the package is quick and needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from eyebright.data.sources import read_samples as read_samples
+    from eyebright.errors import EyebrightError as EyebrightError
+    from eyebright.evaluation.report import EvaluationReport as EvaluationReport
+    from eyebright.inference.load import load as load
+    from eyebright.inference.predictor import Prediction as Prediction
+    from eyebright.inference.predictor import Predictor as Predictor
+    from eyebright.jobs.compare import ComparedRuns as ComparedRuns
+    from eyebright.jobs.compare import compare as compare
+    from eyebright.jobs.demo import demo as demo
+    from eyebright.jobs.evaluate import evaluate as evaluate
+    from eyebright.jobs.models import list_models as list_models
+    from eyebright.jobs.train import Run as Run
+    from eyebright.jobs.train import train as train
+    from eyebright.preprocess import Preprocessing as Preprocessing
+    from eyebright.training.settings import Settings as Settings
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ComparedRuns": "jobs.compare",
+    "EvaluationReport": "evaluation.report",
+    "EyebrightError": "errors",
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
+    "Preprocessing": "preprocess",
+    "Run": "jobs.train",
+    "Settings": "training.settings",
+    "compare": "jobs.compare",
+    "demo": "jobs.demo",
+    "evaluate": "jobs.evaluate",
+    "list_models": "jobs.models",
+    "load": "inference.load",
+    "read_samples": "data.sources",
+    "train": "jobs.train",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        from eyebright.errors import MissingExtraError
+
+        raise MissingExtraError(f"eyebright.{name}", "train") from error
+
+
+def __dir__() -> list[str]:
+    return __all__

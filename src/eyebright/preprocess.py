@@ -1,0 +1,130 @@
+"""Preprocessing: the fixed way from a decoded image to what a network sees. Saved with the model.
+
+Training, evaluation, prediction and export all call this one object, so they can't differ.
+The steps: (H, W, 3) uint8 -> `square` -> (R, R, C) -> `crop` -> (S, S, C) -> `normalise` -> (C, S, S) float32.
+`square` is what training caches; random augmentation takes the place of `crop` there and nowhere else.
+Shapes: N images, H x W pixels, C channels (1 or 3), R side after resizing, S side that the network sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from eyebright.errors import DataError, nearest
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Resize, crop, and scale by mean and standard deviation."""
+
+    image_size: int
+    """S, the side in pixels of the square that the network sees."""
+    resize: int
+    """R, the side in pixels after resizing, at least `image_size`; the rest is cropped away around the centre."""
+    fit: Literal["crop", "squash"] = "crop"
+    """How an oblong image becomes a square: cut the longer side's ends off, or change the proportions."""
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    """The filter of the resize; both average over all pixels covered when an image shrinks."""
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Subtracted from each channel after scaling to [0, 1]; one value (grey) or three (red, green, blue)."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Divides each channel after that."""
+
+    def __post_init__(self) -> None:
+        if not all(type(side) is int for side in (self.image_size, self.resize)):
+            raise DataError(f"preprocessing sizes are whole numbers, not {self.image_size!r} and {self.resize!r}")
+        if not 1 <= self.image_size <= self.resize <= 8192:
+            raise DataError(
+                f"preprocessing needs 1 <= image_size <= resize <= 8192, not {self.image_size} and {self.resize}"
+            )
+        if self.fit not in ("crop", "squash"):
+            raise DataError(f'preprocessing fit is "crop" or "squash", not {self.fit!r}')
+        if self.interpolation not in _FILTERS:
+            raise DataError(f'preprocessing interpolation is "bilinear" or "bicubic", not {self.interpolation!r}')
+        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean):
+            raise DataError("preprocessing mean and std each need one value (grey) or three (colour)")
+        if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
+            raise DataError("preprocessing mean and std must be finite, and std above zero")
+
+    @property
+    def channels(self) -> int:
+        """C, 1 or 3."""
+        return len(self.mean)
+
+    def square(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 -> (R, R, C) uint8: resized, and cropped around the centre to a square."""
+        height, width = image.shape[:2]
+        side = self.resize
+        picture = Image.fromarray(image)
+        if self.channels == 1:
+            picture = picture.convert("L")
+        if self.fit == "squash" or height == width:
+            box = None
+        else:
+            # The largest square around the centre; resizing that box equals resize-then-crop, without the waste.
+            cut = min(height, width)
+            left, top = (width - cut) / 2, (height - cut) / 2
+            box = (left, top, left + cut, top + cut)
+        if picture.size != (side, side) or box is not None:
+            picture = picture.resize((side, side), _FILTERS[self.interpolation], box=box)
+        return np.asarray(picture, dtype=np.uint8).reshape(side, side, self.channels)
+
+    def crop(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(N, R, R, C) -> (N, S, S, C): the centre."""
+        start = (self.resize - self.image_size) // 2
+        end = start + self.image_size
+        return images[:, start:end, start:end]
+
+    def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        """(N, S, S, C), values in [0, 255] -> float32 (N, C, S, S), contiguous as (N, S, S, C) in memory.
+
+        Returned as a transposed view, so that a channels-last network takes it without a copy.
+        """
+        scale = np.array([1 / (255 * s) for s in self.std], dtype=np.float32)
+        shift = np.array([-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=np.float32)
+        values = images.astype(np.float32, order="C")
+        values *= scale
+        values += shift
+        channels_first: NDArray[np.float32] = np.moveaxis(values, 3, 1)
+        return channels_first
+
+    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 -> float32 (C, S, S): all steps for one image."""
+        batch = self.normalise(self.crop(self.square(image)[None]))
+        first: NDArray[np.float32] = batch[0]
+        return first
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """The object that `to_dict` wrote.
+
+        Raises:
+            DataError: a key is unknown or absent, or a value is out of range.
+        """
+        known = {field.name for field in fields(cls)}
+        for key in values:
+            if key not in known:
+                raise DataError(f"preprocessing has no setting {key!r}; {nearest(key, known)}")
+        try:
+            plain = dict(values)
+            for key in ("mean", "std"):
+                if key in plain:
+                    plain[key] = tuple(float(v) for v in plain[key])
+            return cls(**plain)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"preprocessing can't be read: {error}") from error

@@ -1,0 +1,19 @@
+"""What all tests share: no leftovers from the user's own settings, one thread for torch."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+# Before torch is imported anywhere: small networks are faster with one thread, and the machine may be busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nothing that a developer has set at home may change what the tests see.
+for name in [name for name in os.environ if name.startswith("EYEBRIGHT_")]:
+    del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads of a test never land among the user's."""
+    monkeypatch.setenv("EYEBRIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
