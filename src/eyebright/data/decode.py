@@ -1,0 +1,310 @@
+"""The one decode function: image files, bytes, Pillow images and arrays -> uint8 RGB.
+
+Every image of every command comes through here, so training and prediction can't see it differently.
+What is in a file decides, never its suffix. Headers are checked before a pixel is allocated, and whatever a
+decoder raises leaves as an ImageError. Shapes: H x W pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from eyebright.errors import ImageError, printable
+
+MAX_MEGAPIXELS = 100
+MAX_FILE_BYTES = 1 << 30
+
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+_KNOWN = "JPEG, PNG, GIF, BMP, WebP, TIFF or PPM"
+_MAGIC = {
+    b"\xff\xd8": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+_PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
+_ORIENTATION = 0x0112
+
+
+def decode(content: bytes, name: str) -> NDArray[np.uint8]:
+    """An image file's bytes -> (H, W, 3) uint8 RGB, upright as its EXIF orientation says.
+
+    Transparent parts become white, 16-bit values are scaled to 8 bits, and of several frames or pages the first counts.
+
+    Args:
+        content: the whole file.
+        name: what to call it in an error.
+
+    Raises:
+        ImageError: empty, not an image, truncated, damaged, or of more than 100 megapixels.
+    """
+    if not content:
+        raise ImageError(name, "is empty")
+    with _typed_errors(name, content):
+        image = _open(content, name)
+        _check_size(image.size, name)
+        if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
+            pixels = _decode_jpeg(content, image.size, name)
+            if pixels is not None:
+                return _upright(pixels, _orientation(image))
+        return _pixels(image, name)
+
+
+def decode_array(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) -> (H, W, 3) uint8 RGB; the fourth channel is opacity, over white.
+
+    Values: uint8 or other whole numbers in [0, 255], uint16 over its full range, floats in [0, 1], or booleans.
+
+    Raises:
+        ImageError: another shape, or values out of range.
+    """
+    shape = array.shape
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
+        hint = "; move the channels last: array.transpose(1, 2, 0)" if len(shape) == 3 and shape[0] in (1, 3, 4) else ""
+        raise ImageError(name, f"has shape {shape}; an image is (height, width) or (height, width, 1, 3 or 4){hint}")
+    if array.size == 0:
+        raise ImageError(name, f"has shape {shape} and so no pixels")
+    _check_size((array.shape[1], array.shape[0]), name)
+    pixels = _eight_bit(array, name)
+    if pixels.shape[2] == 4:
+        return _on_white(Image.fromarray(pixels))
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def decode_anything(image: object, name: str | None = None) -> NDArray[np.uint8]:
+    """A path, a file's bytes, a Pillow image or an array -> (H, W, 3) uint8 RGB; the same pixels for each.
+
+    Args:
+        image: the image; arrays as `decode_array` takes them. Anything else is refused by name.
+        name: what to call it in an error; a path is its own name.
+
+    Raises:
+        ImageError: it can't be read, or it is nothing of these.
+    """
+    if isinstance(image, str | os.PathLike):
+        path = os.fsdecode(image)
+        return decode(read_file(path, name or path), name or path)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return decode(bytes(image), name or "image from bytes")
+    if isinstance(image, Image.Image):
+        name = name or str(getattr(image, "filename", "")) or "Pillow image"
+        with _typed_errors(name, b""):
+            _check_size(image.size, name)
+            return _pixels(image, name)
+    if isinstance(image, np.ndarray):
+        return decode_array(image, name or "array")
+    kind = f"{type(image).__module__}.{type(image).__qualname__}"
+    hint = "; turn a tensor into an array of (height, width, channels) first" if kind.startswith("torch.") else ""
+    raise ImageError(name or "image", f"is a {kind}; give a path, bytes, a Pillow image or a NumPy array{hint}")
+
+
+def read_file(path: str | Path, name: str) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ImageError: it is absent, a folder, a pipe or device, larger than 1 GiB, or can't be read.
+    """
+    try:
+        found = os.stat(path)
+        if stat.S_ISDIR(found.st_mode):
+            raise ImageError(name, "is a folder, not an image")
+        if not stat.S_ISREG(found.st_mode):
+            raise ImageError(name, "is a pipe or device, not a file")  # reading it might never end
+        if found.st_size > MAX_FILE_BYTES:
+            raise ImageError(name, f"has {found.st_size / 1e9:.1f} GB; the limit for one image is 1 GiB")
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise ImageError(name, "does not exist") from None
+    except PermissionError:
+        raise ImageError(name, "can't be opened: no permission") from None
+    except OSError as error:
+        reason = "links to itself" if error.errno == errno.ELOOP else (error.strerror or type(error).__name__).lower()
+        raise ImageError(name, f"can't be opened: {reason}") from None
+    except ValueError:  # a null character in the path
+        raise ImageError(name, "is no possible file name") from None
+
+
+def _open(content: bytes, name: str) -> Image.Image:
+    """The image with its header read and its pixels not yet."""
+    try:
+        return Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise ImageError(name, _why_not_an_image(content)) from None
+    except Image.DecompressionBombError:
+        # Pillow's own, higher limit keeps the size to itself; ask the format's reader, which has no limit.
+        for kind in _FORMATS:
+            factory, accepts = Image.OPEN[kind]
+            if accepts is None or accepts(content[:16]):
+                _check_size(factory(io.BytesIO(content), "").size, name)
+        raise
+
+
+def _why_not_an_image(content: bytes) -> str:
+    if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
+        return "is a HEIC or AVIF image, which can't be read; save it as JPEG or PNG"
+    for magic, kind in _MAGIC.items():
+        if content.startswith(magic):
+            return f"is damaged or truncated: its {kind} header can't be read"
+    return f"is not an image in a known format ({_KNOWN})"
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(name, f"has no pixels ({width} x {height})")
+    if width * height > MAX_MEGAPIXELS * 1_000_000:
+        raise ImageError(name, f"has {width} x {height} pixels; the limit is {MAX_MEGAPIXELS} megapixels")
+
+
+def _decode_jpeg(content: bytes, size: tuple[int, int], name: str) -> NDArray[np.uint8] | None:
+    """(H, W, 3), or None where the fast decoder finds something odd that Pillow may still read."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(content)
+        if (width, height) != size:  # two headers; let the stricter reader judge
+            return None
+        return cast("NDArray[np.uint8]", simplejpeg.decode_jpeg(content, "RGB"))
+    except ValueError as error:
+        # Stray bytes between segments are common and harmless; missing ones are neither.
+        if "premature end" in str(error).lower():
+            raise ImageError(name, "is truncated") from None
+        return None
+
+
+def _pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    """A Pillow image of any mode -> (H, W, 3), upright."""
+    image.load()
+    orientation = _orientation(image)  # after loading: Pillow turns TIFFs itself while it loads them
+    if image.mode.startswith("I;16"):
+        values: NDArray[Any] = np.asarray(image).astype(np.uint16)
+    elif image.mode == "I" and image.format in ("PPM", "PNG"):  # 16 bits, held by Pillow as 32
+        values = np.asarray(image).clip(0, 65535).astype(np.uint16)
+    elif image.mode in ("I", "F"):
+        values = np.asarray(image)
+    elif image.mode not in _PLAIN_MODES:
+        raise ImageError(name, f"has colour mode {image.mode}, which can't be read; save it as RGB")
+    elif image.has_transparency_data:
+        return _upright(_on_white(image.convert("RGBA")), orientation)
+    else:
+        return _upright(np.array(image.convert("RGB")), orientation)
+    return _upright(decode_array(values, name), orientation)
+
+
+def _on_white(image: Image.Image) -> NDArray[np.uint8]:
+    """RGBA -> (H, W, 3)."""
+    white = Image.new("RGB", image.size, (255, 255, 255))
+    white.paste(image, mask=image)
+    return np.array(white)
+
+
+def _eight_bit(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """Any numbers that can be pixels -> uint8 of the same shape."""
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.bool_:
+        return values.astype(np.uint8) * np.uint8(255)
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:  # of either byte order
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    low, high = value_range(values, name)
+    if np.issubdtype(values.dtype, np.floating):
+        if not (low >= 0 and high <= 1):
+            raise ImageError(name, f"holds fractions from {low:g} to {high:g}; scale them to 0..1, or convert to uint8")
+        return (values.astype(np.float32) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    if not (low >= 0 and high <= 255):
+        raise ImageError(name, f"holds {values.dtype} from {low:g} to {high:g}; convert it to uint8 (0..255) or uint16")
+    return values.astype(np.uint8)
+
+
+def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
+    """The smallest and largest number; NaN where any is NaN.
+
+    Raises:
+        ImageError: these are no real numbers.
+    """
+    if values.dtype.kind not in "iuf":
+        raise ImageError(name, f"holds {values.dtype} values; pixels are uint8, uint16, bool, or floats from 0 to 1")
+    return float(values.min()), float(values.max())
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's 1 to 8; 1 (upright) where there is none or it makes no sense."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block does not make the pixels unreadable, and Pillow raises nearly anything
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """(H, W, 3) as stored -> as the camera was held; 5 to 8 swap H and W. EXIF 2.3, tag 0x0112."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+@contextlib.contextmanager
+def _typed_errors(name: str, content: bytes) -> Iterator[None]:
+    """Whatever a decoder raises becomes an ImageError, and what it warns of is not shown."""
+    try:
+        with _quiet_pillow():
+            yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(name, "needs more memory than there is") from None
+    except Image.DecompressionBombError:
+        raise ImageError(name, f"has too many pixels; the limit is {MAX_MEGAPIXELS} megapixels") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, KeyError, and more
+        if "truncated" in str(error).lower():
+            raise ImageError(name, "is truncated") from None
+        detail = printable(str(error))[:120] or type(error).__name__
+        raise ImageError(name, f"is damaged ({detail})") from None
+
+
+_quiet_lock = threading.Lock()
+_quiet_threads = 0
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignore Pillow's warnings, and only those, while any thread is in here.
+
+    `warnings.catch_warnings` swaps the whole list of filters, which threads would restore in the wrong order;
+    this puts one filter in and takes the same one out.
+    """
+    global _quiet_threads
+    filters = cast("list[Any]", warnings.filters)
+    with _quiet_lock:
+        _quiet_threads += 1
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        ours = filters[0]
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_threads -= 1
+            if _quiet_threads == 0:
+                filters = cast("list[Any]", warnings.filters)
+                filters[:] = [entry for entry in filters if entry != ours]

@@ -1,0 +1,103 @@
+"""The table of samples: every image's name, label, split and group, and the store its bytes come from.
+
+N samples, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright.errors import DataError
+
+SPLITS = ("train", "val", "test")
+UNASSIGNED = -1
+
+
+class ImageStore(Protocol):
+    """Where the images are: a folder, an archive, an array. Reading is safe from several threads."""
+
+    def read(self, name: str) -> bytes | NDArray[Any]:
+        """The bytes of an image file, or a decoded array (H, W), (H, W, 1) or (H, W, 3).
+
+        Raises:
+            ImageError: it is not there or can't be read.
+        """
+        ...
+
+    def locate(self, name: str) -> str:
+        """The name as a user would look for it: a full path, "archive.zip/cats/1.png", "row 17"."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleTable:
+    """N labelled images. Immutable: methods return new tables."""
+
+    store: ImageStore
+    names: tuple[str, ...]
+    """N names, unique, that the store can read; for folders the path below the root, with forward slashes."""
+    labels: NDArray[np.int64]
+    """(N,) indices into `classes`."""
+    classes: tuple[str, ...]
+    """K class names, sorted; every one has at least one sample somewhere in the table it was read into."""
+    splits: NDArray[np.int8]
+    """(N,) indices into `SPLITS`, or UNASSIGNED."""
+    groups: tuple[str, ...] | None = None
+    """N group names: samples of one group (one patient, one burst) stay in one split."""
+    notes: tuple[str, ...] = ()
+    """What was noticed on reading and the user should know, one sentence each."""
+
+    def __post_init__(self) -> None:
+        count = len(self.names)
+        assert self.labels.shape == (count,)
+        assert self.splits.shape == (count,)
+        assert self.groups is None or len(self.groups) == count
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, indices: NDArray[np.integer[Any]] | Sequence[int]) -> SampleTable:
+        """The samples at these rows, in this order; classes and store stay."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in rows),
+            labels=self.labels[rows],
+            splits=self.splits[rows],
+            groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
+        )
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """The row numbers of one split ("train", "val" or "test")."""
+        return np.flatnonzero(self.splits == SPLITS.index(split))
+
+    def split(self, split: str) -> SampleTable:
+        """The samples of one split."""
+        return self.take(self.rows(split))
+
+    def counts(self) -> dict[str, int]:
+        """How many samples each class has, by name."""
+        found = np.bincount(self.labels, minlength=len(self.classes))
+        return {name: int(n) for name, n in zip(self.classes, found, strict=True)}
+
+    def with_classes(self, classes: Sequence[str]) -> SampleTable:
+        """The same samples with labels renumbered to another list of classes, matched by name.
+
+        Raises:
+            DataError: a sample's class is not in the list.
+        """
+        index = {name: i for i, name in enumerate(classes)}
+        used = sorted({self.classes[i] for i in set(self.labels.tolist())})
+        unknown = [name for name in used if name not in index]
+        if unknown:
+            raise DataError(
+                f"these classes are not among the ones the model knows: {', '.join(unknown)}; "
+                f"it knows {', '.join(classes)}"
+            )
+        lookup = np.array([index.get(name, -1) for name in self.classes], dtype=np.int64)
+        return replace(self, labels=lookup[self.labels], classes=tuple(classes))

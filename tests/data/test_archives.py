@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eyebright.data.archives import MAX_ENTRY_BYTES, ZipStore, read_zip
+from eyebright.errors import DataError, ImageError
+
+Encode = Callable[..., bytes]
+WriteZip = Callable[[Sequence[str]], str]
+
+
+@pytest.fixture
+def write_zip(tmp_path: Path, encode: Encode) -> WriteZip:
+    """A zip with a different PNG for each of these names."""
+
+    def write(names: Sequence[str]) -> str:
+        path = tmp_path / "photos.zip"
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+            for seed, name in enumerate(names):
+                file.writestr(name, encode(seed=seed))
+        return str(path)
+
+    return write
+
+
+def test_a_zip_of_class_folders_is_read_in_place(tmp_path: Path, write_zip: WriteZip, encode: Encode) -> None:
+    table = read_zip(write_zip(["dog/1.png", "cat/1.png"]), min_classes=2)
+    assert table.classes == ("cat", "dog")
+    assert table.names == ("cat/1.png", "dog/1.png")
+    assert table.store.read("dog/1.png") == encode(seed=0)
+    assert table.store.locate("dog/1.png").endswith("photos.zip/dog/1.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["photos.zip"]
+
+
+@pytest.mark.parametrize("top", ["photos", "my photos/2024"])
+def test_folders_that_wrap_everything_are_looked_through(write_zip: WriteZip, top: str) -> None:
+    table = read_zip(write_zip([f"{top}/cat/1.png", f"{top}/dog/1.png", f"__MACOSX/{top}/cat/._1.png"]), min_classes=2)
+    assert table.classes == ("cat", "dog")
+    table = read_zip(write_zip([f"{top}/train/cat/1.png", f"{top}/train/dog/1.png"]), min_classes=2)
+    assert table.classes == ("cat", "dog")
+    assert len(table.rows("train")) == 2
+
+
+@pytest.mark.parametrize("cover", ["photos/cover.png", "cover.png"])
+def test_a_picture_beside_the_class_folders_does_not_hide_them(write_zip: WriteZip, cover: str) -> None:
+    table = read_zip(write_zip(["photos/cat/1.png", "photos/dog/1.png", cover]), min_classes=2)
+    assert table.classes == ("cat", "dog")
+    assert table.notes == (f"1 image outside any class folder left out: {cover}",)
+
+
+def test_a_zip_with_only_a_train_folder_keeps_it_as_a_split(write_zip: WriteZip) -> None:
+    table = read_zip(write_zip(["train/cat/1.png", "train/dog/1.png"]), min_classes=2)
+    assert table.classes == ("cat", "dog")
+    assert len(table.rows("train")) == 2
+
+
+@pytest.mark.parametrize("evil", ["../../evil/1.png", "cat/../../../evil.png"])
+def test_an_entry_that_climbs_out_is_left_out_with_a_note(tmp_path: Path, write_zip: WriteZip, evil: str) -> None:
+    table = read_zip(write_zip(["cat/1.png", "dog/1.png", evil]), min_classes=2)
+    assert table.names == ("cat/1.png", "dog/1.png")
+    assert evil in table.notes[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["photos.zip"]
+
+
+def test_an_absolute_entry_is_one_below_the_root(write_zip: WriteZip) -> None:
+    assert read_zip(write_zip(["/cat/1.png", "dog/1.png"]), min_classes=2).names == ("cat/1.png", "dog/1.png")
+
+
+def test_backslashes_of_a_zip_from_windows_divide_folders(tmp_path: Path, encode: Encode) -> None:
+    path = tmp_path / "windows.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name in ("cat\\1.png", "dog\\1.png"):
+            info = zipfile.ZipInfo(name)
+            info.create_system = 0
+            file.writestr(info, encode())
+    assert read_zip(str(path), min_classes=2).classes == ("cat", "dog")
+
+
+def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "photos.zip"
+    for content in (b"", b"not a zip", b"PK\x03\x04" + bytes(100)):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r"photos\.zip: is damaged or no zip file"):
+            read_zip(str(path), min_classes=2)
+    with pytest.raises(DataError, match="does not exist"):
+        read_zip(str(tmp_path / "none.zip"), min_classes=2)
+
+
+def test_a_truncated_zip_is_refused(write_zip: WriteZip) -> None:
+    path = Path(write_zip(["cat/1.png", "dog/1.png"]))
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match="is damaged or no zip file"):
+        read_zip(str(path), min_classes=2)
+
+
+def test_an_empty_zip_is_refused(write_zip: WriteZip) -> None:
+    with pytest.raises(DataError, match="is empty; put one folder per class"):
+        read_zip(write_zip([]), min_classes=2)
+
+
+def test_an_encrypted_zip_is_refused_with_a_way_out(write_zip: WriteZip) -> None:
+    path = Path(write_zip(["cat/1.png", "dog/1.png"]))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"PK\x01\x02")
+    content[place + 8] |= 1  # the flag "encrypted" of the first entry in the central directory
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"1 entry is encrypted \(cat/1\.png\); unpack it with its password"):
+        read_zip(str(path), min_classes=2)
+
+
+def test_an_entry_with_a_flipped_byte_is_an_image_error(write_zip: WriteZip) -> None:
+    path = Path(write_zip(["cat/1.png", "dog/1.png"]))
+    content = bytearray(path.read_bytes())
+    content[len("cat/1.png") + 30 + 40] ^= 0xFF
+    path.write_bytes(content)
+    table = read_zip(str(path), min_classes=2)
+    with pytest.raises(ImageError, match=r"photos\.zip/cat/1\.png: is damaged in the archive"):
+        table.store.read("cat/1.png")
+    assert table.store.read("dog/1.png")
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(write_zip: WriteZip) -> None:
+    path = Path(write_zip(["cat/1.png", "dog/1.png"]))
+    content = bytearray(path.read_bytes())
+    place = content.index(b"PK\x01\x02")
+    content[place + 24 : place + 28] = struct.pack("<I", MAX_ENTRY_BYTES + 1)  # the size it claims to unpack to
+    path.write_bytes(content)
+    table = read_zip(str(path), min_classes=2)
+    with pytest.raises(ImageError, match="unpacks to 200 MB; the limit is 200"):
+        table.store.read("cat/1.png")
+
+
+def test_an_entry_that_is_not_there_is_an_image_error(write_zip: WriteZip) -> None:
+    with pytest.raises(ImageError, match="is not in the archive"):
+        ZipStore(write_zip(["cat/1.png"])).read("cat/2.png")
+
+
+def test_many_threads_read_what_one_reads(write_zip: WriteZip, encode: Encode) -> None:
+    names = [f"cat/{i}.png" for i in range(40)]
+    store = ZipStore(write_zip(names))
+    with ThreadPoolExecutor(8) as pool:
+        contents = list(pool.map(store.read, names * 5))
+    assert contents == [encode(seed=seed) for seed in range(40)] * 5

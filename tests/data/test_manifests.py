@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from eyebright.data.manifests import read_manifest
+from eyebright.data.samples import UNASSIGNED, SampleTable
+from eyebright.errors import DataError
+
+WriteImages = Callable[[Path, Iterable[str]], None]
+ReadText = Callable[..., SampleTable]
+
+
+@pytest.fixture
+def read_text(tmp_path: Path, write_images: WriteImages) -> ReadText:
+    """Read a manifest of this text, beside the images a.png to d.png."""
+    write_images(tmp_path, [f"{name}.png" for name in "abcd"])
+
+    def read(text: str, *, encoding: str = "utf-8") -> SampleTable:
+        path = tmp_path / "list.csv"
+        path.write_bytes(text.encode(encoding))
+        return read_manifest(str(path), min_classes=2)
+
+    return read
+
+
+def test_paths_start_at_the_manifests_folder(read_text: ReadText) -> None:
+    table = read_text("path,label\na.png,cat\nb.png,dog\n")
+    assert table.names == ("a.png", "b.png")
+    assert table.classes == ("cat", "dog")
+    assert table.splits.tolist() == [UNASSIGNED, UNASSIGNED]
+    assert table.groups is None
+    assert isinstance(table.store.read("a.png"), bytes)
+
+
+def test_absolute_paths_work(read_text: ReadText, tmp_path: Path) -> None:
+    table = read_text(f"path,label\n{tmp_path}/a.png,cat\nb.png,dog\n")
+    assert isinstance(table.store.read(f"{tmp_path}/a.png"), bytes)
+
+
+def test_splits_and_groups_are_read(read_text: ReadText) -> None:
+    table = read_text(
+        "group,path,split,label\np1,a.png,train,cat\np1,b.png,Training,dog\n,c.png,dev,dog\n,d.png,,cat\n"
+    )
+    assert table.splits.tolist() == [0, 0, 1, UNASSIGNED]
+    assert table.groups is not None
+    assert table.groups[0] == table.groups[1] == "p1"
+    assert len(set(table.groups)) == 3  # a sample without a group is alone
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", ","])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_the_files_that_spreadsheets_write_are_read(read_text: ReadText, delimiter: str, newline: str) -> None:
+    rows = [("Path", " LABEL "), ("a.png", "cat"), ("b.png", '"dog, small; brown"'), ("", "")]
+    text = newline.join(delimiter.join(row) for row in rows)
+    assert read_text("\ufeff" + text).classes == ("cat", "dog, small; brown")
+
+
+def test_names_with_commas_quotes_and_newlines_are_read(tmp_path: Path, write_images: WriteImages) -> None:
+    strange = 'it\'s "a", b\nc é.png'
+    write_images(tmp_path, [strange, "plain.png"])
+    quoted = strange.replace('"', '""')
+    path = tmp_path / "list.csv"
+    path.write_text(f'path,label\n"{quoted}",cat\nplain.png,dog\n', encoding="utf-8")
+    assert read_manifest(str(path), min_classes=2).names == (strange, "plain.png")
+
+
+def test_an_unknown_column_names_the_nearest(read_text: ReadText) -> None:
+    with pytest.raises(DataError, match='unknown column "labels"; did you mean "label"'):
+        read_text("path,labels\na.png,cat\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty; its first line must be: path,label"),
+        ("path,label\n", "has a header but no rows"),
+        ("a.png,cat\nb.png,dog\n", "unknown column"),
+        ("path\na.png\n", 'the column "label" is missing'),
+        ("path,label,label\na.png,cat,cat\n", 'the column "label" is there twice'),
+        ("path,label\na.png\n", "line 2 has 1 columns and the header 2"),
+        ("path,label\na.png,cat,x\n", "line 2 has 3 columns and the header 2"),
+        ("path,label\na.png,cat\nb.png, \n", "line 3 has no label"),
+        ("path,label\n,cat\n", "line 2 has no path"),
+        ("path,label,split\na.png,cat,holdout\n", 'line 2 has the split "holdout"; use train, val, test'),
+        ('path,label\n"a.png,cat\n', "is no valid CSV"),
+        ("path,label\na.png,cat\nb.png,cat\n", 'holds only one class, "cat"'),
+    ],
+)
+def test_a_manifest_that_makes_no_sense_is_refused(read_text: ReadText, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=rf"list\.csv: .*{message}"):
+        read_text(text)
+
+
+def test_missing_files_are_counted_and_the_first_named_in_one_error(read_text: ReadText) -> None:
+    rows = "".join(f"gone{i}.png,cat\n" for i in range(9))
+    with pytest.raises(DataError, match=r"9 files do not exist: gone0\.png, .*gone4\.png and 4 more; relative paths"):
+        read_text("path,label\na.png,dog\n" + rows)
+
+
+def test_rows_that_contradict_each_other_are_refused(read_text: ReadText) -> None:
+    with pytest.raises(DataError, match=r"a\.png has one label in line 2 and another in line 4"):
+        read_text("path,label\na.png,cat\nb.png,dog\n./a.png,dog\n")
+    with pytest.raises(DataError, match="one split in line 2 and another in line 3"):
+        read_text("path,label,split\na.png,cat,train\na.png,cat,test\n")
+
+
+def test_a_repeated_row_is_dropped_with_a_note(read_text: ReadText) -> None:
+    table = read_text("path,label\na.png,cat\nb.png,dog\n./a.png,cat\n")
+    assert table.names == ("a.png", "b.png")
+    assert table.notes == ("1 repeated row dropped: a.png",)
+
+
+def test_a_manifest_in_another_encoding_is_refused_or_read_but_never_crashes(read_text: ReadText) -> None:
+    assert read_text("path,label\na.png,caf\u00e9\nb.png,tea\n", encoding="latin-1").classes == ("caf\\xe9", "tea")
+    with pytest.raises(DataError, match=r"list\.csv: "):
+        read_text("path,label\na.png,cat\n", encoding="utf-16")
