@@ -1,0 +1,151 @@
+"""Saving a network as a bundle, and building it again from one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from eyebright.bundle.manifest import (
+    WEIGHTS,
+    Architecture,
+    Manifest,
+    find_bundle,
+    hash_file,
+    read_manifest,
+    write_manifest,
+)
+from eyebright.errors import BundleError, ModelError, OutputError, printable
+from eyebright.models.catalog import build_model
+from eyebright.preprocess import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedBundle:
+    """A network from a bundle, with what belongs to it."""
+
+    model: nn.Module
+    """In evaluation mode, on the CPU."""
+    manifest: Manifest
+
+
+def describe_architecture(model: nn.Module, name: str) -> Architecture:
+    """What a bundle must record of a network that `build_model(name, ...)` made."""
+    return Architecture(
+        model=name,
+        num_classes=_attribute(model, "num_classes", int),
+        in_channels=_attribute(model, "in_channels", int),
+        stride_in=_attribute(model, "stride_in", str),
+        head=_attribute(model, "head_kind", str),
+        width=_attribute(model, "width", str),
+        embed_stages=_attribute(model, "embed_stages", int),
+    )
+
+
+def _attribute(model: nn.Module, name: str, kind: type) -> Any:
+    value = getattr(model, name, None)
+    assert value is None or isinstance(value, kind)
+    return value
+
+
+def save_bundle(
+    folder: Path,
+    model: nn.Module,
+    architecture: Architecture,
+    *,
+    class_names: Sequence[str],
+    preprocessing: Preprocessing,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a network and its manifest into `folder`: complete, or not at all.
+
+    It is written beside its place and moved there in one step; a bundle that stood there before is replaced only then.
+
+    Raises:
+        OutputError: the disk is full or the folder can't be written; what was there before stays.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(_cannot_write(folder, error)) from error
+    try:
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+                raise ModelError(f"the network's {name} holds values that are no numbers; it is not saved")
+        safetensors.torch.save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
+        write_manifest(
+            scratch,
+            Manifest(
+                architecture=architecture,
+                class_names=tuple(class_names),
+                preprocessing=preprocessing,
+                provenance=provenance,
+                files={WEIGHTS: hash_file(scratch / WEIGHTS)},
+            ),
+        )
+        for path in scratch.iterdir():
+            path.chmod(0o644)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        scratch.chmod(0o755)
+        if folder.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+            try:
+                os.replace(folder, old / "bundle")
+                os.replace(scratch, folder)
+            except OSError:
+                if not folder.exists():
+                    os.replace(old / "bundle", folder)
+                raise
+            finally:
+                if folder.exists():
+                    shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(scratch, folder)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise OutputError(_cannot_write(folder, error)) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _cannot_write(folder: Path, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"the classifier can't be written to {printable(str(folder))}: {reason}; free some room or change --out"
+
+
+def load_bundle(path: Path) -> LoadedBundle:
+    """The network of a bundle, or of the one inside a run's folder; every file is verified first.
+
+    Raises:
+        BundleError: absent, damaged, altered, cut short, or written by a newer Eyebright.
+    """
+    folder = find_bundle(path)
+    manifest = read_manifest(folder)
+    architecture = manifest.architecture
+    shown = printable(str(folder))
+    try:
+        model = build_model(
+            architecture.model,
+            num_classes=architecture.num_classes,
+            in_channels=architecture.in_channels,
+            **architecture.options(),
+        )
+    except (ModelError, TypeError) as error:
+        raise BundleError(f"{shown} holds a network that this Eyebright can't build: {error}") from error
+    try:
+        tensors = safetensors.torch.load_file(folder / WEIGHTS)
+        model.load_state_dict(tensors)
+    except (safetensors.SafetensorError, RuntimeError, OSError, ValueError) as error:
+        raise BundleError(f"{shown}/{WEIGHTS} does not fit its manifest: {error}") from error
+    return LoadedBundle(model=model.eval(), manifest=manifest)

@@ -1,0 +1,195 @@
+"""From images to answers: decode, preprocess, run, and probabilities by class name. No torch here.
+
+Shapes: N images, H x W pixels, R side of a square, K classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright.bundle.manifest import Manifest
+from eyebright.data.cache import iter_squares
+from eyebright.data.decode import decode_anything
+from eyebright.data.samples import ImageStore
+from eyebright.errors import ImageError
+from eyebright.inference.engine import Engine
+from eyebright.preprocess import Preprocessing
+from eyebright.progress import Progress, SilentProgress
+
+BATCH_SIZE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The answer for one image, or why there is none."""
+
+    name: str
+    """The image's path as it was given, or what it is: "bytes", "array 3"."""
+    label: str | None
+    """The likeliest class; None if the image could not be read."""
+    confidence: float | None
+    """Its probability, in [0, 1]."""
+    probabilities: Mapping[str, float]
+    """Of every class by name, likeliest first; empty if the image could not be read."""
+    error: str | None = None
+    """Why it could not be read."""
+
+    def top(self, count: int) -> tuple[tuple[str, float], ...]:
+        """The `count` likeliest classes with their probabilities."""
+        return tuple(self.probabilities.items())[:count]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplePredictions:
+    """Probabilities for many samples of a store."""
+
+    probabilities: NDArray[np.float32]
+    """(N, K); rows of images that could not be read are NaN."""
+    errors: Mapping[int, ImageError]
+    """By row number."""
+    images_per_second: float
+    """Over all of it: reading, decoding, preprocessing and the network."""
+
+
+@final
+class Predictor:
+    """A trained classifier, ready to answer.
+
+    Args:
+        engine: runs the network.
+        manifest: class names and preprocessing, as saved with it.
+    """
+
+    def __init__(self, engine: Engine, manifest: Manifest) -> None:
+        self._engine = engine
+        self.manifest = manifest
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """K names."""
+        return self.manifest.class_names
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The one way from a decoded image to what the network sees."""
+        return self.manifest.preprocessing
+
+    def predict(self, images: Any) -> Any:
+        """Classify one image or several; the same image gets the same answer in whatever form it comes.
+
+        Args:
+            images: a path, the bytes of an image file, a Pillow image or an array (H, W), (H, W, 1), (H, W, 3) of uint8
+                or of floats in [0, 1]; or a list or tuple of any of these; or one array (N, H, W, 3).
+
+        Returns:
+            A `Prediction` for one image, a list of them for several.
+
+        Raises:
+            ImageError: the one image that was given can't be read. In a list, such an image gets a `Prediction`
+                with its `error` instead, and the others their answers.
+        """
+        if isinstance(images, np.ndarray) and images.ndim == 4:
+            images = list(images)
+        if isinstance(images, list | tuple):
+            found: list[Prediction] = []
+            for start in range(0, len(images), BATCH_SIZE):
+                found += self._predict_batch(images[start : start + BATCH_SIZE], start)
+            return found
+        square = self.preprocessing.square(decode_anything(images))
+        return self._answers([_name(images, None)], self._run(square[None]), {})[0]
+
+    def predict_files(
+        self, store: ImageStore, names: Sequence[str], *, progress: Progress | None = None
+    ) -> Iterator[Prediction]:
+        """Answers for images of a store, in order, with memory for a few batches only."""
+        for start, probabilities, errors in self._stream(store, names, progress or SilentProgress()):
+            located = [store.locate(name) for name in names[start : start + len(probabilities)]]
+            yield from self._answers(located, probabilities, errors)
+
+    def predict_samples(
+        self, store: ImageStore, names: tuple[str, ...], *, progress: Progress
+    ) -> SamplePredictions:
+        """Probabilities of all classes for samples of a store."""
+        began = time.monotonic()
+        probabilities = np.full((len(names), len(self.class_names)), np.nan, dtype=np.float32)
+        errors: dict[int, ImageError] = {}
+        for start, rows, failed in self._stream(store, names, progress):
+            probabilities[start : start + len(rows)] = rows
+            errors |= {start + row: error for row, error in failed.items()}
+        seconds = max(time.monotonic() - began, 1e-9)
+        return SamplePredictions(probabilities=probabilities, errors=errors, images_per_second=len(names) / seconds)
+
+    def _stream(
+        self, store: ImageStore, names: Sequence[str], progress: Progress
+    ) -> Iterator[tuple[int, NDArray[np.float32], Mapping[int, ImageError]]]:
+        """Batch by batch: the first row's number, (B, K) with NaN rows for errors, and errors by row in the batch."""
+        progress.start("classifying", len(names))
+        start = 0
+        for squares, errors in iter_squares(store, tuple(names), self.preprocessing, batch_size=BATCH_SIZE):
+            if progress.stop_requested:
+                raise KeyboardInterrupt
+            probabilities = self._run(squares)
+            probabilities[list(errors)] = np.nan
+            yield start, probabilities, errors
+            start += len(squares)
+            progress.advance(start)
+        progress.finish()
+
+    def _predict_batch(self, images: Iterable[Any], start: int) -> list[Prediction]:
+        names: list[str] = []
+        squares: list[NDArray[np.uint8]] = []
+        errors: dict[int, ImageError] = {}
+        side, channels = self.preprocessing.resize, self.preprocessing.channels
+        for number, image in enumerate(images):
+            names.append(_name(image, start + number))
+            try:
+                squares.append(self.preprocessing.square(decode_anything(image, names[-1])))
+            except ImageError as error:
+                errors[number] = error
+                squares.append(np.zeros((side, side, channels), dtype=np.uint8))
+        return self._answers(names, self._run(np.stack(squares)), errors)
+
+    def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, R, R, C) uint8 -> probabilities (N, K)."""
+        logits = self._engine.run(self.preprocessing.normalise(self.preprocessing.crop(squares)))
+        return softmax(logits)
+
+    def _answers(
+        self, names: Sequence[str], probabilities: NDArray[np.float32], errors: Mapping[int, ImageError]
+    ) -> list[Prediction]:
+        answers = []
+        for row, name in enumerate(names):
+            if row in errors:
+                answers.append(
+                    Prediction(name=name, label=None, confidence=None, probabilities={}, error=errors[row].reason)
+                )
+                continue
+            order = np.argsort(-probabilities[row], kind="stable")
+            ranked = {self.class_names[index]: float(probabilities[row, index]) for index in order}
+            best = self.class_names[order[0]]
+            answers.append(Prediction(name=name, label=best, confidence=ranked[best], probabilities=ranked))
+        return answers
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits (N, K) -> probabilities (N, K), each row summing to 1; computed in float64."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    weights = np.exp(shifted)
+    probabilities: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
+
+
+def _name(image: object, number: int | None) -> str:
+    """What to call an image in an answer."""
+    if isinstance(image, str | Path):
+        return str(image)
+    kind = "bytes" if isinstance(image, bytes | bytearray) else "array" if isinstance(image, np.ndarray) else "image"
+    return kind if number is None else f"{kind} {number}"
