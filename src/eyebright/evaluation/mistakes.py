@@ -1,0 +1,248 @@
+"""Where a classifier goes wrong, as HTML: confusion matrices, classes, and the surest mistakes as thumbnails."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from eyebright.errors import ImageError
+from eyebright.evaluation import markup
+from eyebright.evaluation.compare import Contestant
+from eyebright.evaluation.report import ClassResult, EvaluationReport, percent
+
+ReadThumbnail = Callable[[str], NDArray[np.uint8] | None]
+"""A sample's name -> its image (H, W, 3) uint8, or None where it can't be shown."""
+
+MATRIX_CLASSES = 30
+"""Up to so many classes are shown as a matrix; beyond, the most confused pairs are listed."""
+_PAIRS = 20
+_MISTAKES = 12
+_SIDE = 96
+"""The longest side of a thumbnail in pixels."""
+_TINY = 48
+"""Images up to this side are kept as they are and shown enlarged, pixel by pixel."""
+
+
+@dataclass(frozen=True)
+class _Pair:
+    label: str
+    predicted: str
+    count: int
+    share: float
+    """Of the label's images."""
+
+
+def render_confusions(contestants: Sequence[Contestant]) -> str:
+    """A confusion matrix per contestant, or its most confused pairs where there are many classes."""
+    classes = len(contestants[0].report.class_names)
+    width = "narrow" if classes > MATRIX_CLASSES else "wide" if classes > 16 else "middle" if classes > 8 else "narrow"
+    return (
+        f'<div class="cards {width}">'
+        + "".join(
+            f'<article class="card"><h3>{markup.text(c.title)}</h3>{_confusion(c.title, c.report)}</article>'
+            for c in contestants
+        )
+        + "</div>"
+    )
+
+
+def render_classes(contestants: Sequence[Contestant]) -> str:
+    """Precision, recall, F1 and support of every class, weakest first, folded away."""
+    first = len(contestants) == 1
+    return "".join(
+        f"<details{' open' if first and len(c.report.class_names) <= MATRIX_CLASSES else ''}>"
+        f"<summary>{markup.text(c.title)}, class by class</summary>"
+        + markup.scroll_box(f"Classes of {c.title}", _class_table(c.report))
+        + "</details>"
+        for c in contestants
+    )
+
+
+def render_mistakes(contestants: Sequence[Contestant], read_thumbnail: ReadThumbnail) -> str:
+    """The surest wrong answers of every contestant, as thumbnails; each image is read and encoded once."""
+    shown: dict[str, str] = {}
+    parts = []
+    for contestant in contestants:
+        figures = []
+        for mistake in contestant.report.mistakes[:_MISTAKES]:
+            if mistake.name not in shown:
+                alt = f"Image labelled {mistake.label}"
+                shown[mistake.name] = _thumbnail(_read(read_thumbnail, mistake.name), alt)
+            figures.append(
+                f'<figure class="mistake">{shown[mistake.name]}<figcaption>'
+                f"<span>said <b>{markup.name(mistake.predicted)}</b> {_sureness(mistake.confidence)}</span>"
+                f"<span>labelled <b>{markup.name(mistake.label)}</b></span>"
+                f'<small title="{markup.text(mistake.place)}">{markup.name(_end_of(mistake.place))}</small>'
+                "</figcaption></figure>"
+            )
+        title = f"<h3>{markup.text(contestant.title)}</h3>"
+        wrong = contestant.report.num_samples - contestant.report.num_correct - len(contestant.report.unreadable)
+        if figures:
+            some = f"The {len(figures)} surest of {markup.plural(wrong, 'wrong answer')}."
+            count = some if wrong > len(figures) else f"All {wrong} wrong answers." if wrong > 1 else "The only one."
+            body = f'<p class="quiet">{count}</p><div class="thumbs">{"".join(figures)}</div>'
+        else:
+            body = '<p class="quiet">No wrong answers among the images that could be read.</p>'
+        parts.append(f'<article class="strip">{title}{body}</article>')
+    return "".join(parts)
+
+
+def wrong_for_all(contestants: Sequence[Contestant]) -> int:
+    """How many readable images no contestant got right."""
+    answers = zip(*(c.report.correctness for c in contestants), strict=True)
+    # An image that can't be read is wrong for all, too.
+    return sum(set(given) == {"0"} for given in answers) - len(contestants[0].report.unreadable)
+
+
+def confused_pairs(report: EvaluationReport) -> list[_Pair]:
+    """Every (label, wrong class) that occurred, most frequent first."""
+    pairs = [
+        _Pair(report.class_names[i], report.class_names[j], count, count / report.per_class[i].support)
+        for i, row in enumerate(report.confusion)
+        for j, count in enumerate(row)
+        if i != j and count
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
+
+
+def _confusion(title: str, report: EvaluationReport) -> str:
+    pairs = confused_pairs(report)
+    if len(report.class_names) > MATRIX_CLASSES:
+        return _pair_table(title, pairs)
+    words = ""
+    if pairs:
+        worst = pairs[0]
+        times = {1: "once", 2: "twice"}.get(worst.count, f"{worst.count:,} times")
+        words = (
+            f'<p class="quiet">Most often: {markup.name(worst.label)} taken for {markup.name(worst.predicted)}, '
+            f"{times}.</p>"
+        )
+    return words + markup.scroll_box(f"Confusion matrix of {title}", _matrix(report))
+
+
+def _matrix(report: EvaluationReport) -> str:
+    unreadable = any(report.unreadable_per_class)
+    heads = "".join(
+        f'<th scope="col" title="{markup.text(n)}"><span>{markup.name(n)}</span></th>' for n in report.class_names
+    )
+    if unreadable:
+        heads += '<th scope="col"><span><i>unreadable</i></span></th>'
+    rows = []
+    for i, (label, row) in enumerate(zip(report.class_names, report.confusion, strict=True)):
+        support = max(1, report.per_class[i].support)
+        cells = [_cell(count, count / support, right=i == j) for j, count in enumerate(row)]
+        if unreadable:
+            cells.append(_cell(report.unreadable_per_class[i], report.unreadable_per_class[i] / support, right=False))
+        rows.append(
+            f'<tr><th scope="row" title="{markup.text(label)}"><span>{markup.name(label)}</span></th>'
+            + "".join(cells)
+            + "</tr>"
+        )
+    corner = '<td class="corner"><span>labelled ↓</span> <span>said →</span></td>'
+    return f'<table class="matrix"><thead><tr>{corner}{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _cell(count: int, share: float, *, right: bool) -> str:
+    if not count:
+        return "<td></td>"
+    # Mistakes are few: the square root lifts one in a hundred to a shade that can be seen.
+    shade = share if right else max(0.4, math.sqrt(share))
+    kind = "right" if right else "wrong"
+    return f'<td class="{kind}" style="--shade:{shade:.2f}" title="{percent(share)} of the row">{count}</td>'
+
+
+def _pair_table(title: str, pairs: Sequence[_Pair]) -> str:
+    if not pairs:
+        return '<p class="quiet">No class was taken for another.</p>'
+    shown = pairs[:_PAIRS]
+    rows = "".join(
+        f"<tr><td>{markup.name(p.label)}</td><td>{markup.name(p.predicted)}</td>"
+        f'<td class="number">{p.count:,}</td><td class="number">{percent(p.share)}</td></tr>'
+        for p in shown
+    )
+    total = sum(p.count for p in pairs)
+    head = (
+        '<tr><th scope="col">labelled</th><th scope="col">said</th><th scope="col" class="number">times</th>'
+        '<th scope="col" class="number">share</th></tr>'
+    )
+    words = (
+        f"The {len(shown)} most frequent of {len(pairs):,}, with {sum(p.count for p in shown):,} of "
+        f"{markup.plural(total, 'wrong answer')}."
+        if len(pairs) > len(shown)
+        else f"All {markup.plural(total, 'wrong answer')}."
+    )
+    return f'<p class="quiet">{words}</p>' + markup.scroll_box(
+        f"Most confused pairs of {title}",
+        f'<table class="plain"><thead>{head}</thead><tbody>{rows}</tbody></table>',
+    )
+
+
+def _class_table(report: EvaluationReport) -> str:
+    head = '<th scope="col">class</th>' + "".join(
+        f'<th scope="col" class="number">{word}</th>' for word in ("precision", "recall", "F1", "images")
+    )
+    weakest_first = sorted(report.per_class, key=lambda result: (result.f1, result.name))
+    return (
+        f'<table class="plain"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(map(_class_row, weakest_first))}</tbody></table>"
+    )
+
+
+def _class_row(result: ClassResult) -> str:
+    # A dash, not 0 %, where there was nothing to find or nothing was said.
+    values = (
+        percent(result.precision) if result.predicted else "&#8211;",
+        percent(result.recall) if result.support else "&#8211;",
+        f"{result.f1:.3f}" if result.predicted or result.support else "&#8211;",
+        f"{result.support:,}",
+    )
+    cells = "".join(f'<td class="number">{value}</td>' for value in values)
+    return f'<tr><th scope="row">{markup.name(result.name)}</th>{cells}</tr>'
+
+
+def _sureness(confidence: float) -> str:
+    """Whole percents, never rounded up to a certainty that was not claimed."""
+    return markup.text("100 %" if confidence >= 1 else f"{min(99, round(confidence * 100))} %")
+
+
+def _end_of(place: str) -> str:
+    """The last two parts of a path, which are what tells one image from another."""
+    parts = place.replace("\\", "/").split("/")
+    return "/".join(parts[-2:])
+
+
+def _read(read_thumbnail: ReadThumbnail, name: str) -> NDArray[np.uint8] | None:
+    try:
+        return read_thumbnail(name)
+    except ImageError:
+        return None
+
+
+def _thumbnail(image: NDArray[np.uint8] | None, alt: str) -> str:
+    """An <img> with the picture inside it, or a box that says there is none."""
+    if image is None:
+        return '<span class="thumb none">no preview</span>'
+    height, width = image.shape[:2]
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    tiny = max(height, width) <= _TINY
+    target = io.BytesIO()
+    if tiny:
+        picture.save(target, format="PNG", optimize=True)
+    else:
+        picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+        picture.convert("RGB").save(target, format="JPEG", quality=85)
+    kind = "png" if tiny else "jpeg"
+    data = base64.b64encode(target.getvalue()).decode("ascii")
+    scale = _SIDE / max(picture.size) if tiny else 1
+    shown = f'width="{max(1, round(picture.width * scale))}" height="{max(1, round(picture.height * scale))}"'
+    return (
+        f'<span class="thumb"><img {"class=tiny " if tiny else ""}src="data:image/{kind};base64,{data}" {shown} '
+        f'alt="{markup.text(alt)}"></span>'
+    )

@@ -1,0 +1,279 @@
+"""The report page: one HTML file that needs nothing else, neither network nor script.
+
+Light and dark, readable from a phone to a wide screen and on paper. Its policy forbids the browser to load anything,
+so that even a name that slipped through the escaping could fetch or run nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+
+from eyebright.errors import DataError
+from eyebright.evaluation import markup
+from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, ranked, verdict
+from eyebright.evaluation.curves import render_curves
+from eyebright.evaluation.mistakes import (
+    MATRIX_CLASSES,
+    ReadThumbnail,
+    render_classes,
+    render_confusions,
+    render_mistakes,
+    wrong_for_all,
+)
+from eyebright.evaluation.report import Unreadable, interval_in_words, percent
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_UNREADABLE_SHOWN = 200
+
+
+def render_comparison(comparison: Comparison, read_thumbnail: ReadThumbnail) -> str:
+    """The page that compares networks, as HTML to be written as UTF-8.
+
+    Args:
+        comparison: what was trained and measured.
+        read_thumbnail: a sample's name -> its image (H, W, 3) uint8, or None where it can't be shown.
+    """
+    return _page(comparison, read_thumbnail, kind="comparison")
+
+
+def render_run(run: Comparison, read_thumbnail: ReadThumbnail) -> str:
+    """The page of one trained network: the same blocks.
+
+    Args:
+        run: a comparison with exactly one contestant.
+        read_thumbnail: a sample's name -> its image (H, W, 3) uint8, or None where it can't be shown.
+
+    Raises:
+        DataError: there is more than one contestant.
+    """
+    if len(run.contestants) != 1:
+        raise DataError(f"the page of a run shows one network, not {len(run.contestants)}")
+    return _page(run, read_thumbnail, kind="run")
+
+
+def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -> str:
+    order = ranked(comparison)
+    many_classes = len(order[0].report.class_names) > MATRIX_CLASSES
+    sections = [
+        ("side-by-side" if len(order) > 1 else "result", *_results(comparison, order)),
+        ("learning", "How they learned" if len(order) > 1 else "How it learned", _curves_block(order)),
+        ("confusions", "What is taken for what", _confusion_words(many_classes) + render_confusions(order)),
+        ("mistakes", "The surest mistakes", _mistake_words(order) + render_mistakes(order, read_thumbnail)),
+        ("classes", "Class by class", f"<p>{_CLASS_WORDS}</p>" + render_classes(order)),
+        ("networks", "What each network is" if len(order) > 1 else "What the network is", _networks(order)),
+        ("measured", "How this was measured", _measured(comparison)),
+    ]
+    unreadable = order[0].report.unreadable
+    if unreadable:
+        sections.insert(4, ("unreadable", "Images that could not be read", _unreadable(unreadable)))
+    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in sections)
+    blocks = "".join(
+        f'<section id="{anchor}" aria-labelledby="{anchor}-title"><h2 id="{anchor}-title">{title}</h2>{body}</section>'
+        for anchor, title, body in sections
+    )
+    style = resources.files("eyebright.evaluation").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+        f"<title>{markup.text(verdict(comparison))} &#8211; {markup.text(comparison.data_name)}</title>"
+        f"<style>{style}</style></head>\n<body><main>{_header(comparison, kind)}"
+        f'<nav aria-label="Contents">{links}</nav>'
+        f"{blocks}</main><footer>Made by Eyebright. This file needs no network and can be passed on as it is.</footer>"
+        "</body></html>\n"
+    )
+
+
+def _header(comparison: Comparison, kind: str) -> str:
+    facts = [
+        markup.name(comparison.data_name),
+        markup.plural(sum(comparison.class_counts.values()), "image"),
+        f"{markup.plural(len(comparison.class_counts), 'class')}",
+        markup.text(comparison.date),
+    ]
+    notes = "".join(f"<li>{markup.text(note)}</li>" for note in comparison.notes)
+    warning = f'<aside class="notes"><h2>Before you rely on this</h2><ul>{notes}</ul></aside>' if notes else ""
+    return (
+        f'<header><p class="kicker">Eyebright {kind}</p><h1>{_unbroken(verdict(comparison))}</h1>'
+        f'<p class="lead">{markup.text(compare_in_words(comparison))}</p>'
+        f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul></header>{warning}'
+    )
+
+
+def _unbroken(title: str) -> str:
+    """A title whose names (ResNet-50) are not broken at their hyphens."""
+    return markup.text(title).replace("-", "&#8209;")
+
+
+def _results(comparison: Comparison, order: Sequence[Contestant]) -> tuple[str, str]:
+    """Title and table; on a phone every row becomes a card of its own."""
+    top5 = any(c.report.top5_accuracy is not None for c in order)
+    names = ["network", "accuracy", *(["top-5"] if top5 else []), "macro F1"]
+    names += ["time to train", "images/s", "size", "parameters"]
+    head = "".join(
+        f'<th role="columnheader" scope="col"{"" if i < 2 else _NUMBER}>{n}</th>' for i, n in enumerate(names)
+    )
+    rows = "".join(_result_row(c, top5=top5) for c in order)
+    best_of = markup.plural(order[0].report.num_samples, "test image")
+    table = (
+        '<table class="results" role="table"><caption>Measured on '
+        f"{best_of} that took no part in training. The line on each bar is the 95 % interval: where the accuracy of "
+        "the same network on endlessly many such images would lie.</caption>"
+        f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{rows}</tbody></table>'
+    )
+    title = "Side by side" if len(order) > 1 else "The result"
+    return title, markup.scroll_box(title, table)
+
+
+_NUMBER = ' class="number"'
+
+
+def _result_row(contestant: Contestant, *, top5: bool) -> str:
+    report = contestant.report
+    low, high = report.accuracy_low * 100, report.accuracy_high * 100
+    bar = (
+        f'<span class="bar" aria-hidden="true"><i style="width:{report.accuracy * 100:.2f}%"></i>'
+        f'<b style="left:{low:.2f}%;width:{max(0.4, high - low):.2f}%"></b></span>'
+    )
+    accuracy = f"<strong>{percent(report.accuracy)}</strong> <small>{interval_in_words(report)}</small>{bar}"
+    numbers = [("macro F1", f"{report.macro_f1:.3f}")]
+    if top5:
+        numbers.insert(0, ("top-5", "&#8211;" if report.top5_accuracy is None else percent(report.top5_accuracy)))
+    numbers += [
+        ("time to train", markup.duration(contestant.train_seconds)),
+        ("images/s", markup.rate(contestant.images_per_second)),
+        ("size", markup.size(contestant.size_bytes)),
+        ("parameters", markup.amount(contestant.parameters)),
+    ]
+    cells = "".join(f'<td role="cell" class="number" data-label="{label}">{value}</td>' for label, value in numbers)
+    return (
+        f'<tr role="row"><th role="rowheader" scope="row">{markup.text(contestant.title)}'
+        f"<small>{markup.text(contestant.weights)}</small></th>"
+        f'<td role="cell" class="accuracy">{accuracy}</td>{cells}</tr>'
+    )
+
+
+def _curves_block(order: Sequence[Contestant]) -> str:
+    words = "Accuracy on the validation images: not trained on, but used to choose among these. A ring marks the best."
+    if len(order) > 1:
+        words += " All accuracy axes are the same."
+    return f"<p>{words}</p>" + render_curves(order)
+
+
+_CLASS_WORDS = (
+    "Precision: of the images said to be this class, the share that is. Recall: of the images of this class, "
+    "the share that was found. F1 is between the two. Weakest classes come first."
+)
+
+
+def _confusion_words(many_classes: bool) -> str:
+    if many_classes:
+        return (
+            f"<p>With more than {MATRIX_CLASSES} classes a matrix is unreadable; these are the most confused pairs.</p>"
+        )
+    return (
+        "<p>Each row holds the test images of one class, each column what was said. "
+        "The stronger the shade, the larger the share of its row; an empty field is a zero.</p>"
+        '<p class="legend"><span class="key right">right</span><span class="key wrong">wrong</span></p>'
+    )
+
+
+def _mistake_words(order: Sequence[Contestant]) -> str:
+    words = (
+        "Wrong answers given with the highest confidence. Some may be right and the label wrong: look at those first."
+    )
+    if len(order) > 1:
+        count = wrong_for_all(order)
+        words += f" On {markup.plural(count, 'image')} every network is wrong." if count else ""
+    return f"<p>{words}</p>"
+
+
+def _unreadable(unreadable: Sequence[Unreadable]) -> str:
+    items = "".join(
+        f"<li><code>{markup.name(image.name)}</code> {markup.text(image.reason)}</li>"
+        for image in unreadable[:_UNREADABLE_SHOWN]
+    )
+    more = len(unreadable) - _UNREADABLE_SHOWN
+    if more > 0:
+        items += f"<li>and {more:,} more, named in report.json</li>"
+    words = f"<p>{markup.plural(len(unreadable), 'test image')} could not be read. Each counts as an error.</p>"
+    listed = f'<ul class="plain-list">{items}</ul>'
+    if len(unreadable) > 8:
+        listed = f"<details><summary>Which, and why</summary>{listed}</details>"
+    return words + listed
+
+
+def _networks(order: Sequence[Contestant]) -> str:
+    cards = "".join(
+        f'<article class="card"><h3>{markup.text(c.title)}</h3><p>{markup.text(c.sentence)}</p><dl class="pairs">'
+        + _pairs(
+            [
+                ("started from", c.weights),
+                ("effort", c.effort),
+                ("sees images of", f"{c.image_size} x {c.image_size} pixels"),
+                ("parameters", markup.amount(c.parameters)),
+                ("multiply-adds per image", markup.amount(c.multiply_adds)),
+            ]
+        )
+        + "</dl></article>"
+        for c in order
+    )
+    return f'<div class="cards">{cards}</div>'
+
+
+def _measured(comparison: Comparison) -> str:
+    splits = ", ".join(f"{count:,} {split}" for split, count in comparison.split_counts.items())
+    facts = [
+        ("images", f"{comparison.data_name}: {splits}"),
+        ("seed", f"{comparison.seed}, for the split and all training"),
+        ("date", comparison.date),
+        ("machine", comparison.machine),
+        ("versions", ", ".join(f"{package} {version}" for package, version in comparison.versions.items())),
+    ]
+    report = ranked(comparison)[0].report
+    sureness = "".join(
+        f"<li>{markup.text(c.title)}: log loss {c.report.log_loss:.3f}, calibration error "
+        f"{percent(c.report.calibration_error)}</li>"
+        for c in ranked(comparison)
+        if c.report.log_loss is not None and c.report.calibration_error is not None
+    )
+    command = ""
+    if comparison.command:
+        line = f"<pre><code>{markup.text(comparison.command)}</code></pre>"
+        command = f"<p>To get the same again:</p>{markup.scroll_box('Command', line)}"
+    counts = "".join(
+        f'<tr><th scope="row">{markup.name(name)}</th><td class="number">{count:,}</td></tr>'
+        for name, count in comparison.class_counts.items()
+    )
+    classes = markup.scroll_box(
+        "Images per class",
+        '<table class="plain"><thead><tr><th scope="col">class</th><th scope="col" class="number">images</th></tr>'
+        f"</thead><tbody>{counts}</tbody></table>",
+    )
+    top5 = (
+        "Top-5 accuracy counts an answer as right when the label is among the five likeliest classes. "
+        if report.top5_accuracy is not None
+        else ""
+    )
+    pair = (
+        "Two networks are called different when McNemar's exact test on the same images gives a probability below 5 %, "
+        "shared among all comparisons with the leader. "
+        if len(comparison.contestants) > 1
+        else ""
+    )
+    return (
+        f'<dl class="pairs">{_pairs(facts)}</dl>{command}'
+        f"<p>Accuracy is the share of test images whose likeliest class is their label, with Wilson's 95 % interval. "
+        f"{pair}{top5}"
+        "Macro F1 is the mean of all classes' F1, so that small classes count as much as large ones. "
+        "Images per second include reading and decoding. An image that could not be read counts as an error.</p>"
+        "<details><summary>Images per class, and how far confidences can be trusted</summary>"
+        f"<p>Calibration error is the mean gap between confidence and accuracy: at 5 %, answers given with 90 % are "
+        f"typically right 85 or 95 times in 100.</p><ul>{sureness}</ul>{classes}</details>"
+    )
+
+
+def _pairs(facts: Sequence[tuple[str, str]]) -> str:
+    return "".join(f"<div><dt>{markup.text(k)}</dt><dd>{markup.text(v)}</dd></div>" for k, v in facts if v)
