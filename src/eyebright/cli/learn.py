@@ -1,0 +1,182 @@
+"""The commands that train: demo, train, compare."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eyebright.cli import output
+
+if TYPE_CHECKING:
+    from eyebright.jobs.compare import ComparedRuns
+
+INTERRUPTED = 130
+
+
+def _steering(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that train and compare share."""
+    options = [
+        click.option("--effort", type=str, help="quick (the default): fit a head; standard: then fine-tune."),
+        click.option("--out", type=click.Path(path_type=Path), help="Folder for the results; must not exist yet."),
+        click.option("--seed", type=int, help="Decides everything random; 0 by default."),
+        click.option("--settings", "file", type=click.Path(path_type=Path), help="A TOML file with any settings."),
+        click.option(
+            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, such as training.lr=0.001."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the results; must not exist yet.")
+@click.option("--seed", type=int, help="Decides everything random; 0 by default.")
+def demo(out: Path | None, seed: int | None) -> int:
+    """Train and compare three networks on the images that come along."""
+    from eyebright.jobs.demo import demo as run
+
+    with output.terminal_progress() as progress:
+        progress.say("Ten kinds of clothing, 28 x 28 pixels (Fashion-MNIST): can a network tell them apart?")
+        result = run(out=out, seed=seed, command=_typed(), progress=progress)
+    if result.runs.comparison is None or result.runs.interrupted:
+        return _report_interruption(result.runs)
+    _report_comparison(result.runs)
+    output.print_line()
+    best = next(iter(result.runs.reports))
+    output.print_line("Three of the test images, classified by the best network:")
+    output.print_predictions(answer for _, answer in result.examples)
+    labels = ", ".join(label for label, _ in result.examples)
+    output.print_line(f"(They are labelled: {labels}.)")
+    output.print_line()
+    output.print_line("What next, with your own photos in one folder for each class:")
+    output.print_line("  " + output.next_command("train", "photos/"))
+    output.print_line("  " + output.next_command("compare", "photos/"))
+    output.print_line("  " + output.next_command("predict", result.runs.folder / best, "shoe.jpg"))
+    return 0
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--model", type=str, help="A network of `eyebright models`; resnet50 by default.")
+@click.option("--weights", type=str, help="Pretrained weights: a name, a file, a run's folder, or none.")
+@_steering
+def train(
+    data: Path,
+    model: str | None,
+    weights: str | None,
+    effort: str | None,
+    out: Path | None,
+    seed: int | None,
+    file: Path | None,
+    overrides: Sequence[str],
+) -> int:
+    """Train one network on DATA.
+
+    DATA is a folder with one folder of images for each class (with or without train, val and test folders above them),
+    a zip of one, a CSV file (path, label, optionally split and group), or an .npz file.
+    """
+    from eyebright.jobs.train import train as run
+
+    if weights is not None:
+        overrides = [*overrides, f"network.weights={_toml_text(weights)}"]
+    with output.terminal_progress() as progress:
+        result = run(
+            data,
+            model=model,
+            effort=effort,
+            out=out,
+            seed=seed,
+            settings=file,
+            overrides=overrides,
+            command=_typed(),
+            progress=progress,
+        )
+    if result.interrupted or result.report is None or result.contestant is None:
+        output.print_line(f"Interrupted; the best network so far is kept in {result.folder}. It was not measured.")
+        output.print_line("Measure it:     " + output.next_command("evaluate", result.folder, data))
+        settings = result.predictor.manifest.provenance["settings"]
+        same = ["--model", settings["model"], "--effort", settings["effort"], "--seed", str(settings["seed"])]
+        again = output.next_command("train", data, *same, "--weights", result.folder)
+        output.print_line("Go on from it:  " + again)
+        return INTERRUPTED
+    output.print_line()
+    output.print_report(result.report)
+    output.print_line()
+    output.print_line(f"Report:      {result.folder / 'report.html'}")
+    output.print_line("Classify:    " + output.next_command("predict", result.folder, "new.jpg"))
+    return 0
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--models", type=str, default="cnn,vgg16,resnet50", show_default=True, help="Networks, with commas.")
+@_steering
+def compare(
+    data: Path,
+    models: str,
+    effort: str | None,
+    out: Path | None,
+    seed: int | None,
+    file: Path | None,
+    overrides: Sequence[str],
+) -> int:
+    """Train several networks on the same split of DATA and report on them side by side."""
+    from eyebright.jobs.compare import compare as run
+
+    with output.terminal_progress() as progress:
+        result = run(
+            data,
+            models=[name.strip() for name in models.split(",") if name.strip()],
+            effort=effort,
+            out=out,
+            seed=seed,
+            settings=file,
+            overrides=overrides,
+            command=_typed(),
+            progress=progress,
+        )
+    if result.comparison is None or result.interrupted:
+        return _report_interruption(result)
+    _report_comparison(result)
+    best = next(iter(result.reports))
+    output.print_line("Classify:    " + output.next_command("predict", result.folder / best, "new.jpg"))
+    return 0
+
+
+def _report_comparison(result: ComparedRuns) -> None:
+    from eyebright.evaluation.compare import compare_in_words
+
+    assert result.comparison is not None
+    output.print_line()
+    output.print_comparison(result.comparison)
+    output.print_line()
+    output.print_line(compare_in_words(result.comparison))
+    output.print_line()
+    output.print_line(f"Report:      {result.folder / 'report.html'}")
+
+
+def _report_interruption(result: ComparedRuns) -> int:
+    if result.comparison is None:
+        output.print_line(f"Interrupted before any network was measured; what there is lies in {result.folder}.")
+    else:
+        _report_comparison(result)
+        output.print_line("Interrupted: networks that were not finished are not in the report.")
+    output.print_line("To have all of them, type the command again.")
+    return INTERRUPTED
+
+
+def _typed() -> str:
+    """The command as the user typed it."""
+    return output.next_command(*sys.argv[1:])
+
+
+def _toml_text(value: str) -> str:
+    """A text as a TOML value."""
+    import json
+
+    return json.dumps(value)

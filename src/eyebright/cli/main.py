@@ -1,0 +1,79 @@
+"""The command `eyebright`. Commands import what they need when they run, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from eyebright import __version__
+from eyebright.cli.learn import compare, demo, train
+from eyebright.cli.look import models
+from eyebright.cli.use import evaluate, predict
+from eyebright.errors import EyebrightError, MissingExtraError
+
+INTERRUPTED = 130
+TRACEBACK_VARIABLE = "EYEBRIGHT_TRACEBACK"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, message="eyebright %(version)s")
+def cli() -> None:
+    """From a folder of images to a classifier that you can trust.
+
+    Start with: eyebright demo. Then, with your own photos in one folder for each class:
+
+    \b
+        eyebright train photos/
+        eyebright predict runs/photos-resnet50 new.jpg
+
+    Exit codes: 0 done, 1 a bug, 2 wrong settings, 3 done but some images could not be read, 4 data,
+    5 network or weights, 6 bundle, 7 output, 130 interrupted.
+    """
+
+
+for command in (demo, train, compare, evaluate, predict, models):
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command and leave with its exit code; no traceback is shown unless $EYEBRIGHT_TRACEBACK is set."""
+    from eyebright.cli.output import print_error
+
+    try:
+        code = cli.main(args=arguments, prog_name="eyebright", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        print_error("interrupted")
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `| head` does; nothing more to say, and no second error at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except EyebrightError as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name != "torch" or os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        missing = MissingExtraError("this command", "train")
+        print_error(str(missing))
+        sys.exit(missing.exit_code)
+    except MemoryError:
+        print_error("out of memory; try a smaller data.image_size or training.batch_size")
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        print_error(
+            f"this is a bug in Eyebright: {type(error).__name__}: {error}\n"
+            f"Please report it with what {TRACEBACK_VARIABLE}=1 shows."
+        )
+        sys.exit(1)

@@ -1,0 +1,254 @@
+"""Everything that Eyebright prints. Results go to standard output, progress and remarks to standard error.
+
+rich is imported when something is printed, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, final
+
+from eyebright.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from eyebright.evaluation.compare import Comparison
+    from eyebright.evaluation.report import EvaluationReport
+    from eyebright.inference.predictor import Prediction
+    from eyebright.jobs.models import ListedModel
+
+TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def print_line(text: str = "") -> None:
+    """A line of a result; control characters in names are shown escaped."""
+    _console().print(_safe(text), markup=False)
+
+
+def print_error(text: str) -> None:
+    """What went wrong."""
+    console = _console(stderr=True)
+    console.print("error: ", style="bold red", end="")
+    console.print(_safe(text), markup=False)
+
+
+def _safe(text: str) -> str:
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+@final
+class TerminalProgress:
+    """A bar for each stage on a terminal, plain lines elsewhere. The first Ctrl-C or SIGTERM asks to stop."""
+
+    def __init__(self) -> None:
+        self.stop_requested = False
+        self._console = _console(stderr=True)
+        self._bars: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._total = 0
+
+    def start(self, stage: str, total: int) -> None:
+        self.finish()
+        self._stage, self._total = stage, total
+        if not self._console.is_terminal:
+            self._console.print(f"{_safe(stage)}: {total:,} ...", markup=False)
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bars = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self._console,
+            transient=False,
+        )
+        self._task = self._bars.add_task(_safe(stage), total=total, note="")
+        self._bars.start()
+
+    def advance(self, done: int, note: str = "") -> None:
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=done, note=_safe(note))
+
+    def finish(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._task = None
+
+    def say(self, text: str) -> None:
+        self._console.print(_safe(text), markup=False)
+
+    def warn(self, text: str) -> None:
+        self._console.print("note: ", style="yellow", end="")
+        self._console.print(_safe(text), markup=False)
+
+
+@contextmanager
+def terminal_progress() -> Iterator[TerminalProgress]:
+    """Progress on the terminal, listening for Ctrl-C and SIGTERM until the block ends.
+
+    The first signal asks the job to stop and to keep what there is; a second one ends it at once.
+    """
+    progress = TerminalProgress()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        if progress.stop_requested:
+            raise KeyboardInterrupt
+        progress.stop_requested = True
+        progress.say("Stopping after this step, and keeping what there is. Once more ends it at once.")
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield progress
+    finally:
+        progress.finish()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def print_report(report: EvaluationReport, *, per_class: bool = False) -> None:
+    """What a classifier achieved, in words; with a table of its classes if asked."""
+    print_line(str(report))
+    if not per_class:
+        return
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("class")
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right")
+    for result in report.per_class:
+        numbers = (f"{value:.3f}" for value in (result.precision, result.recall, result.f1))
+        table.add_row(_cell(result.name), *numbers, f"{result.support:,}")
+    _console().print(table)
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The networks side by side."""
+    from rich.table import Table
+
+    from eyebright.evaluation import markup
+    from eyebright.evaluation.compare import ranked
+    from eyebright.evaluation.report import interval_in_words, percent
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("network")
+    for name in ("accuracy", "95 % interval", "macro F1", "time to train", "images/s", "size"):
+        table.add_column(name, justify="right")
+    for contestant in ranked(comparison):
+        report = contestant.report
+        table.add_row(
+            contestant.title,
+            percent(report.accuracy),
+            interval_in_words(report),
+            f"{report.macro_f1:.3f}",
+            _plain(markup.duration(contestant.train_seconds)),
+            _plain(markup.rate(report.images_per_second)),
+            _plain(markup.size(contestant.size_bytes)),
+        )
+    _console().print(table)
+
+
+def _plain(text: str) -> str:
+    import html
+
+    return html.unescape(text).replace("\u00a0", " ").replace("\u202f", " ")
+
+
+def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
+    """A table of answers; returns how many there are, and how many are errors."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    table.add_column("class", overflow="fold")
+    table.add_column("confidence", justify="right")
+    table.add_column("next likeliest", overflow="fold")
+    total = errors = 0
+    rows = iter(predictions)
+    for answer in islice(rows, TABLE_ROWS):
+        total += 1
+        if answer.error is not None:
+            errors += 1
+            table.add_row(_cell(answer.name), _cell(f"error: {answer.error}", "red"), "", "")
+            continue
+        following = ", ".join(f"{name} {100 * share:.0f} %" for name, share in answer.top(3)[1:] if share >= 0.005)
+        confidence = f"{100 * (answer.confidence or 0):.1f} %"
+        table.add_row(_cell(answer.name), _cell(answer.label or ""), confidence, _cell(following))
+    more = 0
+    for answer in rows:
+        more += 1
+        errors += answer.error is not None
+    console = _console()
+    console.print(table)
+    if more:
+        print_line(f"and {more:,} more; --out results.csv keeps all of them")
+    return total + more, errors
+
+
+def _cell(text: str, style: str = "") -> Any:
+    from rich.text import Text
+
+    return Text(_safe(text), style=style)
+
+
+def print_models(models: Sequence[ListedModel]) -> None:
+    """Every network with its weights."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("network", no_wrap=True)
+    for name in ("parameters", "multiply-adds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("weights", no_wrap=True)
+    for name in ("size", "top-1", "top-5"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    table.add_column("licence", no_wrap=True)
+    for model in models:
+        first = [model.name, f"{model.parameters / 1e6:.1f} M", f"{model.multiply_adds / 1e9:.2f} G"]
+        if not model.weights:
+            table.add_row(*first, "none: trains from scratch")
+        for listed in model.weights:
+            entry = listed.entry
+            top = [f"{value:.1f} %" if value is not None else "" for value in (entry.top1, entry.top5)]
+            licence = entry.licence.split(" (")[0].split(";")[0]
+            table.add_row(*first, entry.name, f"{entry.size_bytes / 1e6:.0f} MB", *top, listed.place, licence)
+            first = ["", "", ""]
+    from rich.console import Console
+
+    # Into a pipe or a narrow window the table keeps its width: cut-off names help nobody.
+    Console(highlight=False, width=max(_console().width, 132)).print(table, crop=False)
+    print_line()
+    print_line("Multiply-adds are for one image of 224 x 224; top-1 and top-5 as published for ImageNet.")
+
+
+def is_terminal() -> bool:
+    """Whether results go to a person rather than into a file or pipe."""
+    return sys.stdout.isatty()
+
+
+def next_command(*words: str | Path) -> str:
+    """A line to type, quoted for a shell."""
+    import shlex
+
+    return "eyebright " + " ".join(shlex.quote(str(word)) for word in words)

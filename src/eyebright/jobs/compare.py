@@ -1,0 +1,107 @@
+"""Train several networks on the same split with the same seed, and report on them side by side."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eyebright.errors import SettingsError
+from eyebright.evaluation.compare import Comparison, Contestant, ranked
+from eyebright.evaluation.render import render_comparison
+from eyebright.evaluation.report import EvaluationReport
+from eyebright.inference.load import load
+from eyebright.inference.predictor import Predictor
+from eyebright.jobs import runs
+from eyebright.jobs.train import (
+    Data,
+    build_comparison,
+    choose_settings,
+    describe_data,
+    fit_network,
+    prepare,
+    write_report,
+)
+from eyebright.models.catalog import find_model
+from eyebright.progress import Progress, SilentProgress
+from eyebright.training.settings import Settings
+
+MODELS = ("cnn", "vgg16", "resnet50")
+
+
+@dataclass(frozen=True)
+class ComparedRuns:
+    """What a comparison left: a folder with the report and one run for each network."""
+
+    folder: Path
+    comparison: Comparison | None
+    """None if it was interrupted before any network was ready."""
+    interrupted: bool = False
+
+    @property
+    def reports(self) -> Mapping[str, EvaluationReport]:
+        """By network, most accurate first."""
+        return {} if self.comparison is None else {c.model: c.report for c in ranked(self.comparison)}
+
+    def predictor(self, model: str | None = None) -> Predictor:
+        """One of the classifiers; the most accurate by default."""
+        name = next(iter(self.reports)) if model is None else find_model(model).name
+        return load(self.folder / name)
+
+
+def compare(
+    data: Data,
+    *,
+    models: Sequence[str] = MODELS,
+    effort: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    settings: Settings | str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    command: str = "",
+    progress: Progress | None = None,
+) -> ComparedRuns:
+    """Train each network on the same training samples, and measure all on the same test samples.
+
+    Args:
+        data: see `eyebright.train`.
+        models: networks that `eyebright models` lists.
+        effort: "quick" (the default) or "standard", for all of them.
+        out: the folder, new or empty; by default the first free one of runs/DATA-compare, -2, ...
+        seed: decides everything random; 0 by default.
+        settings: a `Settings` object or a TOML file, for all of them.
+        overrides: such as "training.lr=0.001".
+        command: what the user typed, for the report.
+        progress: is told how far it is, and asked whether to stop.
+
+    Raises:
+        EyebrightError: see `eyebright.errors`; the message says what to do.
+    """
+    progress = progress or SilentProgress()
+    chosen = choose_settings(settings, overrides, effort=effort, seed=seed)
+    entries = [find_model(model) for model in models]
+    if len({entry.name for entry in entries}) != len(entries) or not entries:
+        raise SettingsError(f"name each network once, not {', '.join(models) or 'none'}")
+    table = prepare(data, chosen, progress)
+    name = describe_data(data)
+    with runs.new_folder(None if out is None else Path(out), f"{name}-compare") as folder:
+        contestants: list[Contestant] = []
+        interrupted = False
+        for number, entry in enumerate(entries, start=1):
+            progress.say(f"{entry.title} ({number} of {len(entries)})")
+            try:
+                with runs.new_folder(folder / entry.name, "") as run_folder:
+                    settings_of_it = replace(chosen, model=entry.name)
+                    contestant = fit_network(table, settings_of_it, run_folder, name, progress)
+            except KeyboardInterrupt:
+                contestant = None
+            if contestant is None:
+                interrupted = True
+                break
+            contestants.append(contestant)
+        if not contestants:
+            return ComparedRuns(folder, None, interrupted=interrupted)
+        comparison = build_comparison(table, contestants, name, chosen.seed, command)
+        write_report(folder, comparison, table, render_comparison)
+        return ComparedRuns(folder, comparison, interrupted=interrupted)

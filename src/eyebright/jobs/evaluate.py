@@ -1,0 +1,76 @@
+"""Measure a saved classifier on labelled images, leaving out those that it was trained on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from eyebright.data.cache import hash_content
+from eyebright.data.samples import SampleTable
+from eyebright.data.sources import read_samples
+from eyebright.errors import DataError, ImageError
+from eyebright.evaluation.evaluate import evaluate as measure
+from eyebright.evaluation.report import EvaluationReport
+from eyebright.inference.load import load
+from eyebright.jobs import runs
+from eyebright.jobs.train import Data, evaluate_warm_up
+from eyebright.progress import Progress, SilentProgress
+
+
+def evaluate(run: str | os.PathLike[str], data: Data, *, progress: Progress | None = None) -> EvaluationReport:
+    """What a saved classifier achieves on labelled images that it has not seen.
+
+    Where the data bring a test split, that split is used, otherwise all images. Images whose content was trained or
+    chosen on are recognised by their sha256, wherever they lie now, and left out. Classes are matched by name.
+
+    Args:
+        run: a run's folder, or a bundle (which does not know what it was trained on: then nothing is left out).
+        data: see `eyebright.train`.
+        progress: is told how far it is, and asked whether to stop.
+
+    Raises:
+        BundleError: the classifier is damaged or absent.
+        DataError: the data have classes that it does not know, or nothing that it has not seen.
+    """
+    progress = progress or SilentProgress()
+    folder = Path(run)
+    predictor = load(folder)
+    table = read_samples(data, min_classes=1)
+    for note in table.notes:
+        progress.warn(note)
+    if len(table.rows("test")):
+        table = table.split("test")
+        progress.say(f"{len(table):,} images of the data's own test split")
+    table = _without_known(table, folder, progress)
+    evaluate_warm_up(predictor)
+    return measure(predictor, table, progress=progress)
+
+
+def _without_known(table: SampleTable, folder: Path, progress: Progress) -> SampleTable:
+    """The samples whose content was not used to train or to choose."""
+    path = folder / runs.SAMPLES
+    if not path.is_file():
+        progress.warn(f"there is no {runs.SAMPLES} in {folder}: which images it was trained on can't be told")
+        return table
+    known = {record.sha256 for record in runs.read_sample_records(path) if record.sha256}
+    unseen = []
+    progress.start("looking for images it was trained on", len(table))
+    for row, name in enumerate(table.names):
+        if progress.stop_requested:
+            raise KeyboardInterrupt
+        try:
+            digest = hash_content(table.store.read(name)).hex()
+        except ImageError:
+            digest = ""  # counts as an error in the evaluation
+        if digest not in known:
+            unseen.append(row)
+        progress.advance(row + 1)
+    progress.finish()
+    left_out = len(table) - len(unseen)
+    if not unseen:
+        raise DataError(f"all {len(table):,} images were used in training; measure on images that it has not seen")
+    if left_out:
+        progress.say(f"{left_out:,} of {len(table):,} images were used in training and are left out")
+    return table.take(np.array(unseen))

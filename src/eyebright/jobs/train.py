@@ -1,0 +1,290 @@
+"""Train one network: data in, a run's folder out.
+
+`fit_network` is the part that a comparison repeats for each of its networks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright.bundle.manifest import read_manifest, write_manifest
+from eyebright.bundle.store import save_bundle
+from eyebright.data.decode import decode, decode_array
+from eyebright.data.samples import SPLITS, SampleTable
+from eyebright.data.sources import read_samples
+from eyebright.data.splits import assign_splits
+from eyebright.errors import ImageError, printable
+from eyebright.evaluation.compare import Comparison, Contestant, CurvePoint
+from eyebright.evaluation.evaluate import evaluate
+from eyebright.evaluation.render import render_run
+from eyebright.evaluation.report import EvaluationReport
+from eyebright.inference.load import load
+from eyebright.inference.predictor import Predictor
+from eyebright.jobs import runs
+from eyebright.jobs.provenance import describe_machine, list_versions, now
+from eyebright.models.catalog import count_multiply_adds, count_parameters, find_model
+from eyebright.progress import Progress, SilentProgress
+from eyebright.settings import load_settings, override_settings, to_toml
+from eyebright.training.history import EpochRecord, save_history
+from eyebright.training.settings import Settings
+from eyebright.training.train import TrainedNetwork
+from eyebright.training.train import train as train_network
+
+Data = str | os.PathLike[str] | SampleTable | tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its folder and what it achieved."""
+
+    folder: Path
+    contestant: Contestant | None
+    """None if it was interrupted: then it was not measured."""
+    interrupted: bool = False
+
+    @property
+    def report(self) -> EvaluationReport | None:
+        """What the classifier achieved on the test samples; None if training was interrupted."""
+        return None if self.contestant is None else self.contestant.report
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The classifier, ready to answer."""
+        return load(self.folder)
+
+
+def train(
+    data: Data,
+    *,
+    model: str | None = None,
+    effort: str | None = None,
+    out: str | os.PathLike[str] | None = None,
+    seed: int | None = None,
+    settings: Settings | str | os.PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    command: str = "",
+    progress: Progress | None = None,
+) -> Run:
+    """Train a classifier on labelled images, measure it on images it has not seen, and save all of it.
+
+    Args:
+        data: a folder of class folders (with or without train/val/test folders), a .zip of one, a .csv manifest, an
+            .npz file, or (images, labels) arrays.
+        model: a network that `eyebright models` lists; "resnet50" by default.
+        effort: "quick" (the default) or "standard".
+        out: the run's folder, new or empty; by default the first free one of runs/DATA-MODEL, -2, ...
+        seed: decides everything random; 0 by default.
+        settings: a `Settings` object or a TOML file.
+        overrides: such as "training.lr=0.001"; they count more than `settings`.
+        command: what the user typed, for the report.
+        progress: is told how far it is, and asked whether to stop.
+
+    Raises:
+        EyebrightError: see `eyebright.errors`; the message says what to do.
+    """
+    progress = progress or SilentProgress()
+    chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed)
+    title = find_model(chosen.model).name
+    table = prepare(data, chosen, progress)
+    name = describe_data(data)
+    with runs.new_folder(None if out is None else Path(out), f"{name}-{title}") as folder:
+        contestant = fit_network(table, chosen, folder, name, progress)
+        if contestant is None:
+            return Run(folder, None, interrupted=True)
+        comparison = build_comparison(table, [contestant], name, chosen.seed, command)
+        write_report(folder, comparison, table, render_run)
+        return Run(folder, contestant)
+
+
+def choose_settings(
+    settings: Settings | str | os.PathLike[str] | None,
+    overrides: Sequence[str],
+    *,
+    model: str | None = None,
+    effort: str | None = None,
+    seed: int | None = None,
+) -> Settings:
+    """Settings from an object or file, then overrides, then the arguments that are not None.
+
+    Raises:
+        SettingsError: something unknown or out of range.
+    """
+    if isinstance(settings, Settings):
+        values = override_settings(settings, overrides)
+    else:
+        values = load_settings(Settings, file=None if settings is None else Path(settings), overrides=overrides)
+    return replace(
+        values,
+        model=values.model if model is None else model,
+        effort=values.effort if effort is None else effort,
+        seed=values.seed if seed is None else seed,
+    )
+
+
+def prepare(data: Data, settings: Settings, progress: Progress) -> SampleTable:
+    """The data as a table with splits; what was noticed is said."""
+    table = read_samples(data)
+    table = assign_splits(
+        table,
+        seed=settings.seed,
+        val_fraction=settings.data.val_fraction,
+        test_fraction=settings.data.test_fraction,
+    )
+    counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
+    progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
+    for note in table.notes:
+        progress.warn(note)
+    return table
+
+
+def describe_data(data: Data) -> str:
+    """A short name for data: the last part of its path."""
+    if isinstance(data, str | os.PathLike):
+        return Path(os.fsdecode(data)).resolve().stem or "data"
+    return "arrays" if isinstance(data, tuple) else "table"
+
+
+def fit_network(
+    table: SampleTable, settings: Settings, folder: Path, data_name: str, progress: Progress
+) -> Contestant | None:
+    """Train, save into `folder`, and measure what was saved on the test samples; None if it was interrupted."""
+    trained = train_network(table, settings, progress=progress)
+    for error in trained.unreadable.values():
+        progress.warn(f"left out: {error}")
+    with runs.writing(folder):
+        save_history(folder / runs.HISTORY, trained.history)
+    runs.write_text(folder / runs.SETTINGS, to_toml(trained.settings))
+    runs.write_samples(folder / runs.SAMPLES, table, trained.digests)
+    bundle = folder / runs.BUNDLE
+    save_bundle(
+        bundle,
+        trained.model,
+        trained.architecture,
+        class_names=trained.class_names,
+        preprocessing=trained.preprocessing,
+        provenance=_provenance(trained, table, data_name),
+    )
+    if trained.interrupted:
+        return None
+    predictor = load(bundle)
+    test = table.split("test")
+    evaluate_warm_up(predictor)
+    report = evaluate(predictor, test, progress=progress)
+    contestant = _describe(trained, report, bundle)
+    manifest = read_manifest(bundle)
+    results = {
+        "split": "test",
+        "num_samples": report.num_samples,
+        "accuracy": report.accuracy,
+        "accuracy_low": report.accuracy_low,
+        "accuracy_high": report.accuracy_high,
+        "top5_accuracy": report.top5_accuracy,
+        "macro_f1": report.macro_f1,
+        "log_loss": report.log_loss,
+    }
+    with runs.writing(bundle):
+        write_manifest(bundle, replace(manifest, provenance={**manifest.provenance, "results": results}))
+    return contestant
+
+
+def evaluate_warm_up(predictor: Predictor) -> None:
+    """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
+    side = predictor.preprocessing.resize
+    predictor.predict(np.zeros((side, side, 3), dtype=np.uint8))
+
+
+def _provenance(trained: TrainedNetwork, table: SampleTable, data_name: str) -> dict[str, Any]:
+    best = max(trained.history, key=lambda record: (record.val_accuracy, -record.val_loss), default=None)
+    return {
+        "created": now(),
+        "data": {
+            "name": printable(data_name),
+            "fingerprint": trained.fingerprint,
+            "splits": {split: len(table.rows(split)) for split in SPLITS},
+            "unreadable": len(trained.unreadable),
+        },
+        "started_from": trained.weights,
+        "settings": asdict(trained.settings),
+        "training_seconds": round(trained.seconds, 1),
+        "interrupted": trained.interrupted,
+        "validation": None if best is None else {"accuracy": best.val_accuracy, "log_loss": best.val_loss},
+        "versions": list_versions(),
+        "machine": describe_machine(),
+    }
+
+
+def _describe(trained: TrainedNetwork, report: EvaluationReport, bundle: Path) -> Contestant:
+    entry = find_model(trained.architecture.model)
+    epochs = [record for record in trained.history if record.phase == "epochs"]
+    return Contestant(
+        model=entry.name,
+        title=entry.title,
+        sentence=entry.sentence,
+        report=report,
+        curve=tuple(_point(record) for record in epochs or trained.history),
+        curve_kind="epochs" if epochs else "regularisation",
+        parameters=count_parameters(trained.model),
+        multiply_adds=count_multiply_adds(trained.model, trained.preprocessing.image_size),
+        size_bytes=sum(path.stat().st_size for path in bundle.iterdir()),
+        train_seconds=trained.seconds,
+        image_size=trained.preprocessing.image_size,
+        weights=trained.weights,
+        effort=trained.settings.effort,
+    )
+
+
+def _point(record: EpochRecord) -> CurvePoint:
+    return CurvePoint(
+        x=record.number,
+        train_loss=record.train_loss,
+        val_loss=record.val_loss,
+        val_accuracy=record.val_accuracy,
+    )
+
+
+def build_comparison(
+    table: SampleTable, contestants: Sequence[Contestant], data_name: str, seed: int, command: str
+) -> Comparison:
+    """What a report says beside the contestants."""
+    return Comparison(
+        data_name=data_name,
+        split_counts={split: len(table.rows(split)) for split in SPLITS},
+        class_counts=table.counts(),
+        seed=seed,
+        date=now(),
+        versions=list_versions(),
+        machine=describe_machine(),
+        command=command,
+        contestants=tuple(contestants),
+        notes=table.notes,
+    )
+
+
+def write_report(
+    folder: Path,
+    comparison: Comparison,
+    table: SampleTable,
+    render: Callable[[Comparison, Callable[[str], NDArray[np.uint8] | None]], str],
+) -> None:
+    """`report.json` and `report.html` into a folder."""
+
+    def read_thumbnail(name: str) -> NDArray[np.uint8] | None:
+        try:
+            content = table.store.read(name)
+            return decode(content, name) if isinstance(content, bytes) else decode_array(content, name)
+        except ImageError:
+            return None
+
+    runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
+    runs.write_text(folder / runs.REPORT_HTML, render(comparison, read_thumbnail))
+
+

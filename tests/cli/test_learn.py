@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = ("--set", "training.epochs=1", "--set", "network.width=small")
+
+
+def test_training_ends_with_the_result_and_what_to_type_next(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    done = eyebright("train", photos, "--model", "cnn", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "right: accuracy" in done.stdout
+    assert "eyebright predict runs/light-cnn new.jpg" in done.stdout
+    assert "24 images of 2 classes" in done.stderr
+    page = (tmp_path / "runs" / "light-cnn" / "report.html").read_text()
+    assert "eyebright train" in page  # the command that made it
+
+
+def test_a_comparison_ends_with_a_table_and_a_verdict(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    arguments = ("--models", "cnn,resnet18", "--set", "network.weights=none", *QUICK)
+    done = eyebright("compare", photos, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Plain CNN" in done.stdout
+    assert "ResNet-18" in done.stdout
+    assert "test images" in done.stdout
+    assert (tmp_path / "runs" / "light-compare" / "report.html").is_file()
+
+
+def test_settings_come_from_a_file_and_flags_count_more(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('model = "cnn"\nseed = 3\n[training]\nepochs = 7\n')
+    done = eyebright("train", photos, "--settings", file, "--seed", "5", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = (tmp_path / "runs" / "light-cnn" / "settings.toml").read_text()
+    assert "seed = 5" in kept
+    assert "epochs = 1" in kept
+    again = eyebright("train", photos, "--settings", tmp_path / "runs" / "light-cnn" / "settings.toml", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    bundles = [tmp_path / "runs" / name / "bundle" / "weights.safetensors" for name in ("light-cnn", "light-cnn-2")]
+    assert bundles[0].read_bytes() == bundles[1].read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
+    arguments = ["train", str(photos), "--model", "cnn", "--out", "r", "--set", "training.epochs=3000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "eyebright", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "120"},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("training"):
+                break
+        time.sleep(0.5)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Stopping after this step" in err
+    assert "Interrupted; the best network so far is kept in r" in out
+    assert f"eyebright train {photos} --model cnn --effort quick --seed 0 --weights r" in out
+    assert (tmp_path / "r" / "bundle" / "manifest.json").is_file()
+
+
+def test_a_full_disk_is_one_line(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    limited = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"  # room for all but the weights
+        "from eyebright.cli.main import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", limited, "train", str(photos), "--model", "cnn", "--out", "r", *QUICK],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 7, done.stderr
+    assert "the classifier can't be written to r/bundle:" in done.stderr
+    assert "File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "r").glob(".*"))

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from eyebright.errors import ModelError, SettingsError
+from eyebright.evaluation.compare import Comparison
+from eyebright.jobs import runs
+from eyebright.jobs.compare import ComparedRuns, compare
+
+SETTINGS = ["training.epochs=2", "network.width=small", "network.weights=none"]
+
+
+@pytest.fixture(scope="module")
+def compared(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> ComparedRuns:
+    folder = tmp_path_factory.mktemp("compare") / "out"
+    return compare(photos, models=["cnn", "ResNet-18"], out=folder, overrides=SETTINGS)
+
+
+def test_every_network_meets_the_same_split(compared: ComparedRuns) -> None:
+    assert compared.comparison is not None
+    tables = []
+    for contestant in compared.comparison.contestants:
+        records = runs.read_sample_records(compared.folder / contestant.model / runs.SAMPLES)
+        tables.append([(record.name, record.label, record.split) for record in records])
+    assert len(tables) == 2
+    assert tables[0] == tables[1]
+
+
+def test_the_report_is_one_file_that_names_both(compared: ComparedRuns) -> None:
+    page = (compared.folder / "report.html").read_text()
+    assert "ResNet-18" in page
+    assert "Plain CNN" in page
+    assert Comparison.from_dict(json.loads((compared.folder / "report.json").read_text())) == compared.comparison
+
+
+def test_the_best_network_answers_by_default(compared: ComparedRuns) -> None:
+    best = max(compared.reports, key=lambda name: compared.reports[name].accuracy)
+    assert compared.reports[next(iter(compared.reports))].accuracy == compared.reports[best].accuracy
+    assert compared.predictor().manifest.architecture.model == next(iter(compared.reports))
+    assert compared.predictor("resnet-18").manifest.architecture.model == "resnet18"
+
+
+class StopInSecond:
+    """A progress that asks to stop while the second network trains."""
+
+    def __init__(self) -> None:
+        self.trainings = 0
+        self.stop_requested = False
+
+    def start(self, stage: str, total: int) -> None:
+        self.trainings += stage == "training"
+
+    def advance(self, done: int, note: str = "") -> None:
+        self.stop_requested = self.trainings == 2
+
+    def finish(self) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def warn(self, text: str) -> None:
+        pass
+
+
+def test_an_interrupted_comparison_reports_the_networks_that_were_ready(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    result = compare(photos, models=["cnn", "resnet18"], out=folder, overrides=SETTINGS, progress=StopInSecond())
+    assert result.interrupted
+    assert list(result.reports) == ["cnn"]
+    assert (tmp_path / "c" / "report.html").exists()
+    assert (tmp_path / "c" / "resnet18" / "bundle" / "manifest.json").exists()
+
+
+def test_each_network_is_named_once_and_known(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="each network once"):
+        compare(photos, models=["cnn", "CNN"], out=tmp_path / "c")
+    with pytest.raises(SettingsError, match="each network once, not none"):
+        compare(photos, models=[], out=tmp_path / "c")
+    with pytest.raises(ModelError, match='did you mean "vgg16"'):
+        compare(photos, models=["vgg16x"], out=tmp_path / "c")
+    assert not (tmp_path / "c").exists()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eyebright.errors import DataError, OutputError, SettingsError
+from eyebright.jobs.predict import predict, write_predictions
+from eyebright.jobs.train import Run
+
+ODD_NAMES = ("with space.png", 'quote"d.png', "new\nline.png", "größe ☂.png", "-dash.png")
+
+
+@pytest.fixture(scope="module")
+def odd(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("odd")
+    for name in ODD_NAMES:
+        shutil.copy(photos / "red" / "00.png", folder / name)
+    (folder / "broken.png").write_bytes(b"\x89PNG broken")
+    return folder
+
+
+def test_answers_come_in_order_and_errors_have_rows_of_their_own(run: Run, photos: Path, odd: Path) -> None:
+    paths = [str(photos / "red" / "00.png"), str(odd / "broken.png"), "nowhere.png", str(photos / "blue" / "01.png")]
+    answers = list(predict(run.folder, paths).predictions)
+    assert [answer.name for answer in answers] == paths
+    assert [answer.error is None for answer in answers] == [True, False, False, True]
+    assert answers[0].label == "red"
+    assert answers[1].label is None
+    assert sum(answers[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_folders_patterns_and_zips_are_opened(run: Run, photos: Path, tmp_path: Path) -> None:
+    shutil.make_archive(str(tmp_path / "reds"), "zip", photos / "red")
+    folder = list(predict(run.folder, [str(photos / "red")]).predictions)
+    pattern = list(predict(run.folder, [str(photos / "red" / "*.png")]).predictions)
+    archive = list(predict(run.folder, [str(tmp_path / "reds.zip")]).predictions)
+    assert len(folder) == 16
+    assert [answer.probabilities for answer in pattern] == [answer.probabilities for answer in folder]
+    assert [answer.probabilities for answer in archive] == [answer.probabilities for answer in folder]
+
+
+def test_paths_or_an_image_can_be_piped(run: Run, photos: Path) -> None:
+    path = photos / "red" / "00.png"
+    named = next(predict(run.folder, [str(path)]).predictions)
+    lines = list(predict(run.folder, ["-"], piped=f"{path}\n\n{path.parent / '01.png'}\n".encode()).predictions)
+    zeros = list(predict(run.folder, ["-"], piped=f"{path}\0".encode()).predictions)
+    image = list(predict(run.folder, ["-", str(path)], piped=path.read_bytes()).predictions)
+    assert [answer.name for answer in lines] == [str(path), str(path.parent / "01.png")]
+    assert zeros == [named]
+    assert [answer.name for answer in image] == ["-", str(path)]
+    assert image[0].probabilities == named.probabilities
+    with pytest.raises(DataError, match="no images were given"):
+        predict(run.folder, ["-"], piped=b"")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_file_keeps_every_answer_and_every_odd_name(run: Run, odd: Path, tmp_path: Path, suffix: str) -> None:
+    answers = predict(run.folder, [str(odd)])
+    path = tmp_path / f"results{suffix}"
+    assert write_predictions(path, answers.predictions, answers.class_names) == (6, 1)
+    rows: list[dict[str, Any]]
+    if suffix == ".csv":
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        shares = [float(row["p:red"]) for row in rows if not row["error"]]
+    else:
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        shares = [float(row["probabilities"]["red"]) for row in rows if "error" not in row]
+    assert {Path(row["path"]).name for row in rows} == {*ODD_NAMES, "broken.png"}
+    assert len(set(shares)) == 1
+    assert [row["path"] for row in rows if row.get("error")] == [str(odd / "broken.png")]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_another_suffix_or_a_bad_place_is_refused(run: Run, odd: Path, tmp_path: Path) -> None:
+    answers = predict(run.folder, [str(odd)])
+    with pytest.raises(SettingsError, match=r"\.csv or \.jsonl"):
+        write_predictions(tmp_path / "results.xls", answers.predictions, answers.class_names)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="can't be written"):
+        write_predictions(tmp_path / "file" / "r.csv", answers.predictions, answers.class_names)
