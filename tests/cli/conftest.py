@@ -30,9 +30,7 @@ def eyebright() -> Command:
             env=os.environ | {"COLUMNS": "120"} | (variables or {}),
         )
         assert b"Traceback" not in done.stderr, done.stderr.decode()
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
 

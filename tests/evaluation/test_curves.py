@@ -27,9 +27,9 @@ def drawn_curves(
     return render_curves([replace(contestant, curve=curve, curve_kind=kind)])
 
 
-def test_the_best_point_is_the_most_accurate_then_the_lower_loss_then_the_earlier() -> None:
-    assert best_point([point(1, 0.5), point(2, 0.9, 0.4), point(3, 0.9, 0.3), point(4, 0.9, 0.3)]) == 2
-    assert best_point([point(1, None), point(2, float("nan"))]) is None
+def test_the_best_point_has_the_lowest_validation_loss_then_is_the_first() -> None:
+    assert best_point([point(1, 0.5), point(2, 0.95, 0.4), point(3, 0.9, 0.3), point(4, 0.9, 0.3)]) == 2
+    assert best_point([point(1, None), point(2, 0.9, float("nan"))]) is None
     assert best_point([]) is None
 
 
@@ -68,9 +68,10 @@ def test_a_gap_lifts_the_pen(build_comparison: Build) -> None:
 
 
 def test_strengths_stand_in_rising_order_and_evenly(build_comparison: Build) -> None:
-    shown = drawn_curves(build_comparison, (point(1, 0.6), point(1e-6, 0.5), point(0.01, 0.7)), "regularisation")
+    curve = (point(1, 0.6, 0.9), point(1e-6, 0.5, 1.2), point(0.01, 0.7, 0.8))
+    shown = drawn_curves(build_comparison, curve, "regularisation")
     assert shown.index(">1e-6<") < shown.index(">0.01<") < shown.index(">1<")
-    assert "highest at strength 0.01: 70.0 %" in shown.replace("&#160;", " ")
+    assert "strength 0.01 kept: 70.0 %" in shown.replace("&#160;", " ")
     xs = [float(x) for x in re.findall(r'class="dot val" cx="([\d.]+)"', shown)]
     assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.2)
 

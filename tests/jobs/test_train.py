@@ -180,9 +180,7 @@ def test_stopping_before_anything_was_learned_is_an_interruption(photos: Path, t
         train(photos, model="cnn", out=tmp_path / "r", progress=Recorder("reading images", after=1))
 
 
-def test_unreadable_images_are_named_left_out_and_counted_as_errors(
-    photos: Path, tmp_path: Path
-) -> None:
+def test_unreadable_images_are_named_left_out_and_counted_as_errors(photos: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     for path in sorted(photos.rglob("*.png")):
         (data / path.parent.name).mkdir(parents=True, exist_ok=True)
@@ -229,9 +227,7 @@ def test_the_output_folder_must_be_new_or_empty(run: Run, photos: Path, tmp_path
 
 def test_without_a_folder_runs_are_numbered(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    folders = [
-        train(photos, model="cnn", overrides=["training.epochs=1", *SMALL]).folder.as_posix() for _ in range(2)
-    ]
+    folders = [train(photos, model="cnn", overrides=["training.epochs=1", *SMALL]).folder.as_posix() for _ in range(2)]
     assert folders == ["runs/colours-cnn", "runs/colours-cnn-2"]
 
 
@@ -257,7 +253,7 @@ def test_a_full_disk_is_said_and_leaves_no_half_bundle(
         ({"overrides": ["training.epoch=3"]}, SettingsError, 'did you mean "epochs"'),
         ({"overrides": ["training.epochs=many"]}, SettingsError, "must be a whole number"),
         ({"overrides": ["data.test_fraction=2.0"]}, SettingsError, "must be above 0 and below 1"),
-        ({"overrides": ["training.device=tpu"]}, SettingsError, "not \"tpu\""),
+        ({"overrides": ["training.device=tpu"]}, SettingsError, 'not "tpu"'),
         ({"overrides": ["network.weights=resnet50.tv_v9"]}, WeightsError, "no weights named"),
         ({"model": "cnn", "overrides": ["network.width=huge"]}, ModelError, "no width 'huge'"),
         ({"settings": "absent.toml"}, SettingsError, "absent.toml can't be read"),

@@ -62,11 +62,12 @@ def run(
 @pytest.mark.parametrize(
     ("scores", "best"),
     [
-        ([(1, 0.5), (1, 0.7), (1, 0.9), (1, 0.8)], 2),
-        ([(1, 0.9), (1, 0.7), (1, 0.8)], 0),  # how it came in counts too
-        ([(1, 0.5), (0.9, 0.9), (0.7, 0.9), (0.8, 0.9)], 2),  # among equals, the lowest loss
-        ([(1, 0.5), (0.7, 0.9), (0.7, 0.9)], 1),  # and then the first
-        ([(1, 0.5), (float("nan"), 0.9), (1, 0.6), (float("inf"), 1.0)], 2),  # never one without a loss
+        ([(1, 0.5), (0.8, 0.7), (0.6, 0.9), (0.7, 0.8)], 2),
+        ([(0.5, 0.9), (0.6, 0.7), (0.7, 0.8)], 0),  # how it came in counts too
+        ([(1, 0.5), (0.7, 0.9), (0.6, 0.8)], 2),  # by the loss, whatever the accuracy
+        ([(1, 0.5), (0.7, 0.9), (0.7, 0.9)], 1),  # among equals the first
+        ([(1, 0.5), (float("nan"), 0.9), (0.9, 0.6), (float("-inf"), 1.0)], 2),  # never one without a loss
+        ([(float("nan"), 0.5), (2, 0.3)], 1),
     ],
 )
 def test_the_best_epoch_is_kept(scores: list[tuple[float, float]], best: int) -> None:
@@ -94,7 +95,7 @@ def test_a_request_to_stop_keeps_the_best_so_far() -> None:
             self.stop_requested = done >= 12
 
     model = Pixelwise()
-    result, seen = run(model, [(1, 0.5), (1, 0.8), (1, 0.7), (1, 0.9)], StopAfter())
+    result, seen = run(model, [(1, 0.5), (0.7, 0.8), (0.8, 0.7), (0.6, 0.9)], StopAfter())
     assert result.interrupted
     assert [record.number for record in result.records] == [0, 1, 2]
     assert torch.equal(model.linear.weight, seen[1])

@@ -73,7 +73,7 @@ def test_every_kernel_adds_up_to_within_half_a_step_of_what_it_was() -> None:
 def test_no_value_that_was_not_clipped_moves_further_than_one_step(scale: Scale, sums: Sums) -> None:
     weight = draw(5, 8, 16, 3, 3)
     quantised, step = quantise(weight, scale=scale, sums=sums)
-    inside = (weight.abs() <= LEVELS * step.reshape(-1, 1, 1, 1))
+    inside = weight.abs() <= LEVELS * step.reshape(-1, 1, 1, 1)
     error = (restore(quantised, step) - weight).abs() / step.double().reshape(-1, 1, 1, 1)
     assert error[inside].max() <= 1.0001
 

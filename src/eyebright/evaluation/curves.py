@@ -43,14 +43,9 @@ def render_curves(contestants: Sequence[Contestant]) -> str:
 
 
 def best_point(points: Sequence[CurvePoint]) -> int | None:
-    """The index of the highest validation accuracy; of equal ones the lower validation loss, then the earlier."""
-    known = [i for i, point in enumerate(points) if _known(point.val_accuracy)]
-
-    def order(i: int) -> tuple[float, float]:
-        loss = points[i].val_loss
-        return -(points[i].val_accuracy or 0.0), math.inf if loss is None or math.isnan(loss) else loss
-
-    return min(known, key=order) if known else None
+    """The index of the lowest validation loss, by which training chooses; of equal ones the first."""
+    losses = {i: p.val_loss for i, p in enumerate(points) if p.val_loss is not None and math.isfinite(p.val_loss)}
+    return min(losses, key=losses.__getitem__) if losses else None
 
 
 def _card(contestant: Contestant, accuracy_axis: _Axis) -> str:
@@ -85,16 +80,17 @@ def _card(contestant: Contestant, accuracy_axis: _Axis) -> str:
         contestant.curve_kind == "epochs",
         _loss_axis(losses),
         lines,
-        None,
+        best,
     )
-    highest = ""
+    kept = ""
     if best is not None:
         at = f"epoch {_short(points[best].x)}" if x_name == "epoch" else f"strength {_short(points[best].x)}"
-        highest = f", highest at {at}: {percent(points[best].val_accuracy or 0.0)}"
+        value = points[best].val_accuracy
+        kept = f", {at} kept" + ("" if value is None or not math.isfinite(value) else f": {percent(value)}")
     keys = '<span class="key train">training</span> <span class="key val">validation</span>'
     return (
         f'<article class="card">{title}<p class="quiet">{what}</p>'
-        f'<div class="charts"><figure><figcaption>Validation accuracy{highest}</figcaption>{accuracy}</figure>'
+        f'<div class="charts"><figure><figcaption>Validation accuracy{kept}</figcaption>{accuracy}</figure>'
         f"<figure><figcaption>Loss {keys}</figcaption>{loss}</figure></div></article>"
     )
 
@@ -124,8 +120,8 @@ def _drawing(
     for line in lines:
         parts.append(_stroke(line, xs, axis))
     if marked is not None:
-        value = next(line.values[marked] for line in lines)
-        if value is not None:
+        value = lines[-1].values[marked]
+        if value is not None and math.isfinite(value):
             parts.append(f'<circle class="mark" cx="{xs[marked]:.1f}" cy="{axis.place(value):.1f}" r="4.5"/>')
     return "".join(parts) + "</svg>"
 

@@ -156,7 +156,10 @@ def _result_row(contestant: Contestant, *, top5: bool) -> str:
 
 
 def _curves_block(order: Sequence[Contestant]) -> str:
-    words = "Accuracy on the validation images: not trained on, but used to choose among these. A ring marks the best."
+    words = (
+        "Measured on the validation images: not trained on, but used to choose among these. A ring marks what was "
+        "kept: the lowest loss."
+    )
     if len(order) > 1:
         words += " All accuracy axes are the same."
     return f"<p>{words}</p>" + render_curves(order)

@@ -113,9 +113,7 @@ class Predictor:
             located = [store.locate(name) for name in names[start : start + len(probabilities)]]
             yield from self._answers(located, probabilities, errors)
 
-    def predict_samples(
-        self, store: ImageStore, names: tuple[str, ...], *, progress: Progress
-    ) -> SamplePredictions:
+    def predict_samples(self, store: ImageStore, names: tuple[str, ...], *, progress: Progress) -> SamplePredictions:
         """Probabilities of all classes for samples of a store."""
         began = time.monotonic()
         probabilities = np.full((len(names), len(self.class_names)), np.nan, dtype=np.float32)

@@ -286,5 +286,3 @@ def write_report(
 
     runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
     runs.write_text(folder / runs.REPORT_HTML, render(comparison, read_thumbnail))
-
-

@@ -52,8 +52,8 @@ def run_loop(
 ) -> LoopResult:
     """Train, measure after every epoch, and leave the model with the weights of the best one.
 
-    The best has the highest validation accuracy; among equals, the lowest validation loss. How the model came in counts
-    as epoch 0. If a stop is requested, the best epoch so far is kept.
+    The best has the lowest validation loss: accuracy on few validation samples jumps about too much to choose by. How
+    the model came in counts as epoch 0. If a stop is requested, the best epoch so far is kept.
 
     Args:
         model: on `device` already.
@@ -83,7 +83,7 @@ def run_loop(
             seconds=time.monotonic() - began,
         )
     ]
-    best = (val_accuracy, -val_loss)
+    best_loss = val_loss if math.isfinite(val_loss) else math.inf
     best_epoch = 0
     best_weights = copy_weights(model)
     interrupted = False
@@ -128,8 +128,8 @@ def run_loop(
                 seconds=time.monotonic() - began,
             )
         )
-        if math.isfinite(val_loss) and (val_accuracy, -val_loss) > best:
-            best = (val_accuracy, -val_loss)
+        if math.isfinite(val_loss) and val_loss < best_loss:
+            best_loss = val_loss
             best_epoch = epoch
             best_weights = copy_weights(model)
     progress.finish()

@@ -133,9 +133,7 @@ def train(table: SampleTable, settings: Settings, *, progress: Progress | None =
             history += _fit_head(model, material, progress)
             interrupted = progress.stop_requested
         if settings.training.epochs and not interrupted:
-            records, interrupted = _fine_tune(
-                model, material, settings, progress, frozen_statistics=source is not None
-            )
+            records, interrupted = _fine_tune(model, material, settings, progress, frozen_statistics=source is not None)
             history += records
     return TrainedNetwork(
         model=model.cpu().eval(),
@@ -277,9 +275,7 @@ def _fit_head(model: nn.Module, material: _Material, progress: Progress) -> list
     """Put the best linear head on the frozen backbone into the model."""
     began = time.monotonic()
     rows = np.concatenate([material.train_rows, material.val_rows])
-    embeddings = embed(
-        model, material.squares, rows, material.preprocessing, device=material.device, progress=progress
-    )
+    embeddings = embed(model, material.squares, rows, material.preprocessing, device=material.device, progress=progress)
     count = len(material.train_rows)
     assert isinstance(model, Network)
     head = fit_linear_head(
