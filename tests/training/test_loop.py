@@ -53,6 +53,7 @@ def run(
         batches_per_epoch=5,
         highest_lr=lr,
         warmup=0.2,
+        micro_batch=8,
         device="cpu",
         progress=progress or SilentProgress(),  # type: ignore[arg-type]
     )
@@ -119,6 +120,7 @@ def test_a_loss_that_is_no_number_ends_with_advice_and_finite_weights() -> None:
             batches_per_epoch=5,
             highest_lr=0.1,
             warmup=0.0,
+            micro_batch=8,
             device="cpu",
             progress=SilentProgress(),
         )
@@ -161,11 +163,46 @@ def test_each_step_uses_its_own_learning_rate_and_each_epoch_sets_the_mode() -> 
         batches_per_epoch=5,
         highest_lr=0.4,
         warmup=0.2,
+        micro_batch=8,
         device="cpu",
         progress=SilentProgress(),
     )
     assert rates == [learning_rate(step, 10, highest=0.4, warmup=0.2) for step in range(10)]
     assert modes == [True] * 10
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, 4, 5, 100])
+def test_parts_of_a_batch_add_up_to_the_same_step(micro_batch: int) -> None:
+    def train(micro_batch: int) -> tuple[Tensor, list[int], float | None]:
+        model = Pixelwise()
+        sizes: list[int] = []
+
+        def objective(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+            sizes.append(len(labels))
+            return CrossEntropy(0.1)(model, images, labels)
+
+        result = run_loop(
+            model,
+            batches,
+            objective,
+            torch.optim.SGD(model.parameters(), lr=0.3),
+            lambda _: (1.0 / (1.0 + len(sizes)), 0.5),
+            epochs=2,
+            batches_per_epoch=5,
+            highest_lr=0.3,
+            warmup=0.0,
+            micro_batch=micro_batch,
+            device="cpu",
+            progress=SilentProgress(),
+        )
+        return model.linear.weight.detach(), sizes, result.records[-1].train_loss
+
+    whole, _, whole_loss = train(8)
+    parts, sizes, loss = train(micro_batch)
+    assert sum(sizes) == 80
+    assert max(sizes) < 1.5 * micro_batch
+    torch.testing.assert_close(parts, whole)
+    assert loss == pytest.approx(whole_loss)
 
 
 def test_a_step_follows_no_gradient_longer_than_one() -> None:
@@ -190,6 +227,7 @@ def test_a_step_follows_no_gradient_longer_than_one() -> None:
         batches_per_epoch=1,
         highest_lr=0.5,
         warmup=0.9,
+        micro_batch=8,
         device="cpu",
         progress=SilentProgress(),
     )

@@ -32,7 +32,7 @@ def test_what_was_said_is_left_alone() -> None:
         {
             "data": {"image_size": 224},
             "network": {"embed_stages": 1},
-            "training": {"epochs": 3, "batch_size": 5, "lr": 0.5},
+            "training": {"epochs": 3, "batch_size": 5, "micro_batch": 2, "lr": 0.5},
             "augmentation": {"rotate": 90},
         },
     )
@@ -48,6 +48,12 @@ def test_a_resolved_setting_stays_as_it_is() -> None:
 def test_quick_training_of_a_pretrained_network_is_its_head_alone() -> None:
     assert resolve(Settings(), pretrained=True, short_side=300, num_train=500).training.epochs == 0
     assert resolve(Settings(effort="standard"), pretrained=True, short_side=300, num_train=500).training.epochs > 0
+
+
+def test_a_batch_is_computed_in_parts_only_where_no_statistics_are_learned_over_it() -> None:
+    for pretrained, micro_batch in ((True, 16), (False, 64)):
+        training = resolve(Settings(), pretrained=pretrained, short_side=300, num_train=5000).training
+        assert training.micro_batch == micro_batch
 
 
 def test_a_network_that_learns_from_nothing_gets_light_augmentation_unless_another_was_asked_for() -> None:

@@ -46,6 +46,7 @@ def run_loop(
     batches_per_epoch: int,
     highest_lr: float,
     warmup: float,
+    micro_batch: int,
     device: str,
     progress: Progress,
     set_train_mode: SetMode = nn.Module.train,
@@ -65,6 +66,7 @@ def run_loop(
         batches_per_epoch: as many as `batches` yields.
         highest_lr: see `learning_rate`.
         warmup: see `learning_rate`.
+        micro_batch: how many samples go through the network at once; the gradients of a batch are added up.
         device: where batches go.
         progress: shown in steps.
         set_train_mode: called before each epoch; the plain one unfreezes everything.
@@ -100,9 +102,13 @@ def run_loop(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             images = images.to(device=device, memory_format=torch.channels_last)
-            loss = objective(model, images, labels.to(device))
+            labels = labels.to(device)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            parts = max(1, round(len(labels) / micro_batch))
+            for some_images, some_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
+                loss = objective(model, some_images, some_labels) * (len(some_labels) / len(labels))
+                loss.backward()
+                loss_sum += loss.detach().cpu() * len(labels)
             length = nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             if not torch.isfinite(length):
                 load_weights(model, best_weights)
@@ -111,7 +117,6 @@ def run_loop(
                     f"(now {highest_lr:g}): --set training.lr={highest_lr / 5:g}"
                 )
             optimizer.step()
-            loss_sum += loss.detach().cpu() * len(labels)
             seen += len(labels)
             step += 1
             progress.advance(step, f"epoch {epoch} of {epochs}, validation accuracy {val_accuracy:.1%}")

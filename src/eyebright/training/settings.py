@@ -62,6 +62,8 @@ class OptimiserSettings:
     """How often every image is seen; 0 chooses."""
     batch_size: int = 0
     """How many images make one step; 0 chooses."""
+    micro_batch: int = 0
+    """How many images of a step are computed at once: fewer take less memory and give the same step; 0 chooses."""
     lr: float = 0.0
     """The highest learning rate of AdamW; 0 chooses."""
     weight_decay: float = 0.05
@@ -79,6 +81,7 @@ class OptimiserSettings:
         checks = {
             "epochs": 0 <= self.epochs <= 100_000,
             "batch_size": 0 <= self.batch_size <= 65_536,
+            "micro_batch": 0 <= self.micro_batch <= 65_536,
             "lr": 0 <= self.lr <= 100,
             "weight_decay": 0 <= self.weight_decay <= 10,
             "warmup": 0 <= self.warmup < 1,
@@ -135,6 +138,9 @@ def resolve(settings: Settings, *, pretrained: bool, short_side: int, num_train:
         training = replace(training, epochs=epochs)
     if training.batch_size == 0:
         training = replace(training, batch_size=32 if pretrained or num_train < 1000 else 64)
+    if training.micro_batch == 0:
+        # BatchNorm that learns its statistics needs the whole batch; a pretrained network keeps those it has.
+        training = replace(training, micro_batch=min(training.batch_size, 16 if pretrained else training.batch_size))
     if training.lr == 0:
         training = replace(training, lr=1e-4 if pretrained else 3e-3 if settings.model == "cnn" else 1e-3)
     augmentation = settings.augmentation

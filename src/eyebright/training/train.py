@@ -328,6 +328,7 @@ def _fine_tune(
         batches_per_epoch=batches.per_epoch,
         highest_lr=steering.lr,
         warmup=steering.warmup,
+        micro_batch=steering.micro_batch,
         device=material.device,
         progress=progress,
         set_train_mode=train_with_frozen_statistics if frozen_statistics else nn.Module.train,
