@@ -11,15 +11,16 @@ def test_the_rate_rises_straight_and_falls_along_a_cosine() -> None:
     rates = [learning_rate(step, 100, highest=2.0, warmup=0.2) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[19] == pytest.approx(2.0)
-    assert rates[59] == pytest.approx(1.0, abs=1e-6)
-    assert rates[99] == pytest.approx(0.0, abs=1e-9)
+    assert rates[60] == pytest.approx(1.0, abs=1e-6)
+    assert 0 < rates[99] < 0.01
     assert rates[:20] == sorted(rates[:20])
     assert rates[19:] == sorted(rates[19:], reverse=True)
 
 
 def test_a_single_step_and_no_warm_up_are_fine() -> None:
-    assert learning_rate(0, 1, highest=1.0, warmup=0.0) == pytest.approx(0.0)
-    assert learning_rate(0, 2, highest=1.0, warmup=0.0) == pytest.approx(0.5)
+    assert learning_rate(0, 1, highest=1.0, warmup=0.0) == pytest.approx(1.0)
+    assert learning_rate(1, 2, highest=1.0, warmup=0.0) == pytest.approx(0.5)
+    assert learning_rate(0, 1, highest=1.0, warmup=0.9) > 0
 
 
 def test_only_weights_are_decayed_and_every_parameter_is_there_once() -> None:

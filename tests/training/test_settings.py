@@ -51,7 +51,7 @@ def test_quick_training_of_a_pretrained_network_is_its_head_alone() -> None:
 
 
 def test_a_batch_is_computed_in_parts_only_where_no_statistics_are_learned_over_it() -> None:
-    for pretrained, micro_batch in ((True, 16), (False, 64)):
+    for pretrained, micro_batch in ((True, 8), (False, 64)):
         training = resolve(Settings(), pretrained=pretrained, short_side=300, num_train=5000).training
         assert training.micro_batch == micro_batch
 

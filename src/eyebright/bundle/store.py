@@ -99,6 +99,7 @@ def save_bundle(
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         scratch.chmod(0o755)
+        _sync_folder(scratch)
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
             try:
@@ -113,10 +114,22 @@ def save_bundle(
                     shutil.rmtree(old, ignore_errors=True)
         else:
             os.replace(scratch, folder)
+        _sync_folder(folder.parent)  # or a power cut could take the new name back
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(_cannot_write(folder, error)) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk before going on; Windows can't and needn't."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _cannot_write(folder: Path, error: Exception) -> str:

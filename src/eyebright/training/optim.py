@@ -20,7 +20,9 @@ def build_optimizer(model: nn.Module, *, lr: float, weight_decay: float) -> torc
 
 
 def learning_rate(step: int, total: int, *, highest: float, warmup: float) -> float:
-    """The rate of one step: a straight rise over the first `warmup` of all steps, then half a cosine down to zero.
+    """The rate of one step: a straight rise over the first `warmup` of all steps, then half a cosine towards zero.
+
+    No step has a rate of zero, not even a single one.
 
     Args:
         step: from 0 to total - 1.
@@ -31,5 +33,5 @@ def learning_rate(step: int, total: int, *, highest: float, warmup: float) -> fl
     rise = warmup * total
     if step + 1 <= rise:
         return highest * (step + 1) / rise
-    done = (step + 1 - rise) / max(total - rise, 1)
-    return highest * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    done = max(step - rise, 0.0) / (total - rise)
+    return highest * 0.5 * (1 + math.cos(math.pi * done))

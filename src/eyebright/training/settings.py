@@ -140,7 +140,7 @@ def resolve(settings: Settings, *, pretrained: bool, short_side: int, num_train:
         training = replace(training, batch_size=32 if pretrained or num_train < 1000 else 64)
     if training.micro_batch == 0:
         # BatchNorm that learns its statistics needs the whole batch; a pretrained network keeps those it has.
-        training = replace(training, micro_batch=min(training.batch_size, 16 if pretrained else training.batch_size))
+        training = replace(training, micro_batch=min(training.batch_size, 8 if pretrained else training.batch_size))
     if training.lr == 0:
         training = replace(training, lr=1e-4 if pretrained else 3e-3 if settings.model == "cnn" else 1e-3)
     augmentation = settings.augmentation
