@@ -107,7 +107,7 @@ def run_loop(
             parts = max(1, round(len(labels) / micro_batch))
             for some_images, some_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
                 loss = objective(model, some_images, some_labels) * (len(some_labels) / len(labels))
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 loss_sum += loss.detach().cpu() * len(labels)
             length = nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             if not torch.isfinite(length):
