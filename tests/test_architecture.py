@@ -26,6 +26,8 @@ WITHOUT_TORCH = (
     "eyebright.preprocess",
     "eyebright.metrics",
     "eyebright.settings",
+    "eyebright.page",
+    "eyebright.page.*",
     "eyebright.data",
     "eyebright.data.*",
     "eyebright.models",

@@ -146,7 +146,7 @@ def print_comparison(comparison: Comparison) -> None:
     """The networks side by side."""
     from rich.table import Table
 
-    from eyebright.evaluation import markup
+    from eyebright.page import markup
     from eyebright.evaluation.compare import ranked
     from eyebright.evaluation.report import interval_in_words, percent
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from eyebright.evaluation import markup
 from eyebright.evaluation.compare import Contestant, CurvePoint
 from eyebright.evaluation.report import percent
+from eyebright.page import markup
 
 _WIDTH, _HEIGHT = 340, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 14, 40

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from eyebright.errors import ImageError
-from eyebright.evaluation import markup
 from eyebright.evaluation.compare import Contestant
 from eyebright.evaluation.report import ClassResult, EvaluationReport, percent
+from eyebright.page import markup
+from eyebright.page.thumbnail import thumbnail
 
 ReadThumbnail = Callable[[str], NDArray[np.uint8] | None]
 """A sample's name -> its image (H, W, 3) uint8, or None where it can't be shown."""
@@ -24,10 +22,6 @@ MATRIX_CLASSES = 30
 """Up to so many classes are shown as a matrix; beyond, the most confused pairs are listed."""
 _PAIRS = 20
 _MISTAKES = 12
-_SIDE = 96
-"""The longest side of a thumbnail in pixels."""
-_TINY = 48
-"""Images up to this side are kept as they are and shown enlarged, pixel by pixel."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ def render_mistakes(contestants: Sequence[Contestant], read_thumbnail: ReadThumb
         for mistake in contestant.report.mistakes[:_MISTAKES]:
             if mistake.name not in shown:
                 alt = f"Image labelled {mistake.label}"
-                shown[mistake.name] = _thumbnail(_read(read_thumbnail, mistake.name), alt)
+                shown[mistake.name] = thumbnail(_read(read_thumbnail, mistake.name), alt)
             figures.append(
                 f'<figure class="mistake">{shown[mistake.name]}<figcaption>'
                 f"<span>said <b>{markup.name(mistake.predicted)}</b> {_sureness(mistake.confidence)}</span>"
@@ -223,26 +217,3 @@ def _read(read_thumbnail: ReadThumbnail, name: str) -> NDArray[np.uint8] | None:
         return read_thumbnail(name)
     except ImageError:
         return None
-
-
-def _thumbnail(image: NDArray[np.uint8] | None, alt: str) -> str:
-    """An <img> with the picture inside it, or a box that says there is none."""
-    if image is None:
-        return '<span class="thumb none">no preview</span>'
-    height, width = image.shape[:2]
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    tiny = max(height, width) <= _TINY
-    target = io.BytesIO()
-    if tiny:
-        picture.save(target, format="PNG", optimize=True)
-    else:
-        picture.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-        picture.convert("RGB").save(target, format="JPEG", quality=85)
-    kind = "png" if tiny else "jpeg"
-    data = base64.b64encode(target.getvalue()).decode("ascii")
-    scale = _SIDE / max(picture.size) if tiny else 1
-    shown = f'width="{max(1, round(picture.width * scale))}" height="{max(1, round(picture.height * scale))}"'
-    return (
-        f'<span class="thumb"><img {"class=tiny " if tiny else ""}src="data:image/{kind};base64,{data}" {shown} '
-        f'alt="{markup.text(alt)}"></span>'
-    )

@@ -1,16 +1,13 @@
 """The report page: one HTML file that needs nothing else, neither network nor script.
 
-Light and dark, readable from a phone to a wide screen and on paper. Its policy forbids the browser to load anything,
-so that even a name that slipped through the escaping could fetch or run nothing.
+Light and dark, readable from a phone to a wide screen and on paper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 
 from eyebright.errors import DataError
-from eyebright.evaluation import markup
 from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, ranked, verdict
 from eyebright.evaluation.curves import render_curves
 from eyebright.evaluation.mistakes import (
@@ -22,8 +19,9 @@ from eyebright.evaluation.mistakes import (
     wrong_for_all,
 )
 from eyebright.evaluation.report import Unreadable, interval_in_words, percent
+from eyebright.page import markup
+from eyebright.page.document import build_page
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _UNREADABLE_SHOWN = 200
 
 
@@ -72,17 +70,9 @@ def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -
         f'<section id="{anchor}" aria-labelledby="{anchor}-title"><h2 id="{anchor}-title">{title}</h2>{body}</section>'
         for anchor, title, body in sections
     )
-    style = resources.files("eyebright.evaluation").joinpath("page.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
-        f"<title>{markup.text(verdict(comparison))} &#8211; {markup.text(comparison.data_name)}</title>"
-        f"<style>{style}</style></head>\n<body><main>{_header(comparison, kind)}"
-        f'<nav aria-label="Contents">{links}</nav>'
-        f"{blocks}</main><footer>Made by Eyebright. This file needs no network and can be passed on as it is.</footer>"
-        "</body></html>\n"
+    return build_page(
+        f"{verdict(comparison)} \u2013 {comparison.data_name}",
+        f'<main>{_header(comparison, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>',
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eyebright.evaluation import markup
+from eyebright.page import markup
 
 
 @given(st.text())
