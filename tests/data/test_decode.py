@@ -197,7 +197,7 @@ def test_what_is_no_image_is_called_that(content: bytes) -> None:
 
 
 def test_a_heic_photo_is_refused_with_a_way_out() -> None:
-    with pytest.raises(ImageError, match="HEIC or AVIF image, which can't be read; save it as JPEG"):
+    with pytest.raises(ImageError, match="HEIC image, which can't be read; save it as JPEG"):
         decode(b"\x00\x00\x00\x18ftypheic" + bytes(100), "IMG_1.HEIC")
 
 

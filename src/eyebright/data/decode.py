@@ -7,39 +7,23 @@ decoder raises leaves as an ImageError. Shapes: H x W pixels.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
 import os
 import stat
-import threading
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from eyebright.errors import ImageError, printable
+from eyebright.data.headers import check_size, open_image, read_orientation, typed_errors
+from eyebright.errors import ImageError
 
-MAX_MEGAPIXELS = 100
 MAX_FILE_BYTES = 1 << 30
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
-_KNOWN = "JPEG, PNG, GIF, BMP, WebP, TIFF or PPM"
-_MAGIC = {
-    b"\xff\xd8": "JPEG",
-    b"\x89PNG": "PNG",
-    b"GIF8": "GIF",
-    b"BM": "BMP",
-    b"II*\x00": "TIFF",
-    b"MM\x00*": "TIFF",
-}
 _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
-_ORIENTATION = 0x0112
 
 
 def decode(content: bytes, name: str) -> NDArray[np.uint8]:
@@ -54,15 +38,12 @@ def decode(content: bytes, name: str) -> NDArray[np.uint8]:
     Raises:
         ImageError: empty, not an image, truncated, damaged, or of more than 100 megapixels.
     """
-    if not content:
-        raise ImageError(name, "is empty")
-    with _typed_errors(name, content):
-        image = _open(content, name)
-        _check_size(image.size, name)
+    with typed_errors(name):
+        image = open_image(content, name)
         if image.format in ("JPEG", "MPO") and image.mode in ("RGB", "L"):
             pixels = _decode_jpeg(content, image.size, name)
             if pixels is not None:
-                return _upright(pixels, _orientation(image))
+                return _upright(pixels, read_orientation(image))
         return _pixels(image, name)
 
 
@@ -82,7 +63,7 @@ def decode_array(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
         raise ImageError(name, f"has shape {shape}; an image is (height, width) or (height, width, 1, 3 or 4){hint}")
     if array.size == 0:
         raise ImageError(name, f"has shape {shape} and so no pixels")
-    _check_size((array.shape[1], array.shape[0]), name)
+    check_size((array.shape[1], array.shape[0]), name)
     pixels = _eight_bit(array, name)
     if pixels.shape[2] == 4:
         return _on_white(Image.fromarray(pixels))
@@ -106,8 +87,8 @@ def decode_anything(image: object, name: str | None = None) -> NDArray[np.uint8]
         return decode(bytes(image), name or "image from bytes")
     if isinstance(image, Image.Image):
         name = name or str(getattr(image, "filename", "")) or "Pillow image"
-        with _typed_errors(name, b""):
-            _check_size(image.size, name)
+        with typed_errors(name):
+            check_size(image.size, name)
             return _pixels(image, name)
     if isinstance(image, np.ndarray):
         return decode_array(image, name or "array")
@@ -143,38 +124,6 @@ def read_file(path: str | Path, name: str) -> bytes:
         raise ImageError(name, "is no possible file name") from None
 
 
-def _open(content: bytes, name: str) -> Image.Image:
-    """The image with its header read and its pixels not yet."""
-    try:
-        return Image.open(io.BytesIO(content), formats=_FORMATS)
-    except UnidentifiedImageError:
-        raise ImageError(name, _why_not_an_image(content)) from None
-    except Image.DecompressionBombError:
-        # Pillow's own, higher limit keeps the size to itself; ask the format's reader, which has no limit.
-        for kind in _FORMATS:
-            factory, accepts = Image.OPEN[kind]
-            if accepts is None or accepts(content[:16]):
-                _check_size(factory(io.BytesIO(content), "").size, name)
-        raise
-
-
-def _why_not_an_image(content: bytes) -> str:
-    if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"mif1", b"avif"):
-        return "is a HEIC or AVIF image, which can't be read; save it as JPEG or PNG"
-    for magic, kind in _MAGIC.items():
-        if content.startswith(magic):
-            return f"is damaged or truncated: its {kind} header can't be read"
-    return f"is not an image in a known format ({_KNOWN})"
-
-
-def _check_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
-    if width < 1 or height < 1:
-        raise ImageError(name, f"has no pixels ({width} x {height})")
-    if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise ImageError(name, f"has {width} x {height} pixels; the limit is {MAX_MEGAPIXELS} megapixels")
-
-
 def _decode_jpeg(content: bytes, size: tuple[int, int], name: str) -> NDArray[np.uint8] | None:
     """(H, W, 3), or None where the fast decoder finds something odd that Pillow may still read."""
     try:
@@ -192,7 +141,7 @@ def _decode_jpeg(content: bytes, size: tuple[int, int], name: str) -> NDArray[np
 def _pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
     """A Pillow image of any mode -> (H, W, 3), upright."""
     image.load()
-    orientation = _orientation(image)  # after loading: Pillow turns TIFFs itself while it loads them
+    orientation = read_orientation(image)  # after loading: Pillow turns TIFFs itself while it loads them
     if image.mode.startswith("I;16"):
         values: NDArray[Any] = np.asarray(image).astype(np.uint16)
     elif image.mode == "I" and image.format in ("PPM", "PNG"):  # 16 bits, held by Pillow as 32
@@ -244,15 +193,6 @@ def value_range(values: NDArray[Any], name: str) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _orientation(image: Image.Image) -> int:
-    """EXIF's 1 to 8; 1 (upright) where there is none or it makes no sense."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a broken EXIF block does not make the pixels unreadable, and Pillow raises nearly anything
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """(H, W, 3) as stored -> as the camera was held; 5 to 8 swap H and W. EXIF 2.3, tag 0x0112."""
     if orientation >= 5:
@@ -262,49 +202,3 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-@contextlib.contextmanager
-def _typed_errors(name: str, content: bytes) -> Iterator[None]:
-    """Whatever a decoder raises becomes an ImageError, and what it warns of is not shown."""
-    try:
-        with _quiet_pillow():
-            yield
-    except ImageError:
-        raise
-    except MemoryError:
-        raise ImageError(name, "needs more memory than there is") from None
-    except Image.DecompressionBombError:
-        raise ImageError(name, f"has too many pixels; the limit is {MAX_MEGAPIXELS} megapixels") from None
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, KeyError, and more
-        if "truncated" in str(error).lower():
-            raise ImageError(name, "is truncated") from None
-        detail = printable(str(error))[:120] or type(error).__name__
-        raise ImageError(name, f"is damaged ({detail})") from None
-
-
-_quiet_lock = threading.Lock()
-_quiet_threads = 0
-
-
-@contextlib.contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Ignore Pillow's warnings, and only those, while any thread is in here.
-
-    `warnings.catch_warnings` swaps the whole list of filters, which threads would restore in the wrong order;
-    this puts one filter in and takes the same one out.
-    """
-    global _quiet_threads
-    filters = cast("list[Any]", warnings.filters)
-    with _quiet_lock:
-        _quiet_threads += 1
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        ours = filters[0]
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_threads -= 1
-            if _quiet_threads == 0:
-                filters = cast("list[Any]", warnings.filters)
-                filters[:] = [entry for entry in filters if entry != ours]

@@ -1,0 +1,186 @@
+"""What an image file says about itself before a pixel is decoded: format, mode, size, frames, orientation.
+
+Every file is opened here, by `open_image`: only formats on the list, by content and never by suffix, and only sizes
+that can be true and can be borne. Whatever a reader raises leaves as an ImageError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from PIL import Image, UnidentifiedImageError, features
+
+from eyebright.errors import ImageError, printable
+
+MAX_MEGAPIXELS = 100
+"""Of a JPEG, an array or a Pillow image."""
+
+_HAS_AVIF = "avif" in features.modules and bool(features.check("avif"))
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", *(("AVIF",) if _HAS_AVIF else ()))
+_KNOWN = "JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or PPM" if _HAS_AVIF else "JPEG, PNG, GIF, BMP, WebP, TIFF or PPM"
+_MAGIC = {
+    b"\xff\xd8": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageHeader:
+    """What a file says of the image in it; its pixels may still be damaged."""
+
+    format: str
+    """"JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF" or "PPM": of the content, whatever the suffix says."""
+    mode: str
+    """How the pixels are stored, in Pillow's words: "RGB", "L" (grey), "P" (palette), "RGBA", "CMYK", "I;16", "1" …"""
+    width: int
+    """In pixels as stored, before the orientation turns them."""
+    height: int
+    frames: int
+    """Pages or frames, at least 1; only the first is used. 1 for a JPEG, whatever previews it carries."""
+    orientation: int
+    """EXIF's 1 to 8; 1 is upright, and from 5 on width and height change places when the image is turned upright."""
+    has_alpha: bool
+    """Parts may be transparent, through a fourth channel or a transparent colour."""
+    has_profile: bool
+    """An ICC colour profile comes along."""
+
+
+def read_header(content: bytes, name: str) -> ImageHeader:
+    """What an image file says about itself, without decoding anything.
+
+    Args:
+        content: the whole file.
+        name: what to call it in an error.
+
+    Raises:
+        ImageError: empty, not an image, damaged in its header, or too large to be decoded.
+    """
+    with typed_errors(name), open_image(content, name) as image:
+        kind = "JPEG" if image.format == "MPO" else str(image.format)
+        return ImageHeader(
+            format=kind,
+            mode=image.mode,
+            width=image.width,
+            height=image.height,
+            frames=1 if kind == "JPEG" else max(1, int(getattr(image, "n_frames", 1))),
+            orientation=read_orientation(image),
+            has_alpha=image.has_transparency_data,
+            has_profile=bool(image.info.get("icc_profile")),
+        )
+
+
+def open_image(content: bytes, name: str) -> Image.Image:
+    """The image with its header read and its pixels not yet; call it within `typed_errors`.
+
+    Raises:
+        ImageError: empty, not an image in a known format, or of a size that is not decoded.
+    """
+    if not content:
+        raise ImageError(name, "is empty")
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise ImageError(name, _why_not_an_image(content)) from None
+    except Image.DecompressionBombError:
+        # Pillow's own, higher limit keeps the size to itself; ask the format's reader, which has no limit.
+        for kind in FORMATS:
+            factory, accepts = Image.OPEN[kind]
+            if accepts is None or accepts(content[:16]):
+                check_size(factory(io.BytesIO(content), "").size, name)
+        raise
+    check_size(image.size, name)
+    return image
+
+
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Refuse an image of (width, height) that has no pixels or too many.
+
+    Raises:
+        ImageError: it does.
+    """
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(name, f"has no pixels ({width} x {height})")
+    if width * height > MAX_MEGAPIXELS * 1_000_000:
+        raise ImageError(name, f"has {width} x {height} pixels; the limit is {MAX_MEGAPIXELS} megapixels")
+
+
+def read_orientation(image: Image.Image) -> int:
+    """EXIF's 1 to 8; 1 (upright) where there is none or it makes no sense."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken EXIF block does not make the pixels unreadable, and Pillow raises nearly anything
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _why_not_an_image(content: bytes) -> str:
+    if content[4:8] == b"ftyp" and content[8:12] in (b"avif", b"avis"):
+        return (
+            "is a damaged AVIF image"
+            if _HAS_AVIF
+            else "is an AVIF image, which this Pillow can't read; save it as JPEG"
+        )
+    if content[4:8] == b"ftyp" and content[8:12] in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"):
+        return "is a HEIC image, which can't be read; save it as JPEG or PNG"
+    for magic, kind in _MAGIC.items():
+        if content.startswith(magic):
+            return f"is damaged or truncated: its {kind} header can't be read"
+    return f"is not an image in a known format ({_KNOWN})"
+
+
+@contextlib.contextmanager
+def typed_errors(name: str) -> Iterator[None]:
+    """Whatever a decoder raises becomes an ImageError, and what it warns of is not shown."""
+    try:
+        with _quiet_pillow():
+            yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageError(name, "needs more memory than there is") from None
+    except Image.DecompressionBombError:
+        raise ImageError(name, f"has too many pixels; the limit is {MAX_MEGAPIXELS} megapixels") from None
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error, KeyError, and more
+        if "truncated" in str(error).lower():
+            raise ImageError(name, "is truncated") from None
+        detail = printable(str(error))[:120] or type(error).__name__
+        raise ImageError(name, f"is damaged ({detail})") from None
+
+
+_quiet_lock = threading.Lock()
+_quiet_threads = 0
+
+
+@contextlib.contextmanager
+def _quiet_pillow() -> Iterator[None]:
+    """Ignore Pillow's warnings, and only those, while any thread is in here.
+
+    `warnings.catch_warnings` swaps the whole list of filters, which threads would restore in the wrong order;
+    this puts one filter in and takes the same one out.
+    """
+    global _quiet_threads
+    filters = cast("list[Any]", warnings.filters)
+    with _quiet_lock:
+        _quiet_threads += 1
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        ours = filters[0]
+    try:
+        yield
+    finally:
+        with _quiet_lock:
+            _quiet_threads -= 1
+            if _quiet_threads == 0:
+                filters = cast("list[Any]", warnings.filters)
+                filters[:] = [entry for entry in filters if entry != ours]
