@@ -14,12 +14,12 @@ from eyebright.cli.main import cli
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-STEERING = ["--effort", "--out", "--seed", "--set", "--settings"]
+STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
     "compare": [*STEERING, "--models"],
     "demo": ["--out", "--seed"],
-    "evaluate": ["--out"],
+    "evaluate": ["--decisions", "--out"],
     "models": [],
     "predict": ["--out"],
     "train": [*STEERING, "--model", "--weights"],

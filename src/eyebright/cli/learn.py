@@ -27,6 +27,9 @@ def _steering(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="One setting, such as training.lr=0.001."
         ),
+        click.option(
+            "--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved."
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -74,6 +77,7 @@ def train(
     seed: int | None,
     file: Path | None,
     overrides: Sequence[str],
+    decisions: Path | None,
 ) -> int:
     """Train one network on DATA.
 
@@ -93,15 +97,17 @@ def train(
             seed=seed,
             settings=file,
             overrides=overrides,
+            decisions=decisions,
             command=_typed(),
             progress=progress,
         )
     if result.interrupted or result.report is None or result.contestant is None:
+        decided = [] if decisions is None else ["--decisions", decisions]
         output.print_line(f"Interrupted; the best network so far is kept in {result.folder}. It was not measured.")
-        output.print_line("Measure it:     " + output.next_command("evaluate", result.folder, data))
+        output.print_line("Measure it:     " + output.next_command("evaluate", result.folder, data, *decided))
         settings = result.predictor.manifest.provenance["settings"]
         same = ["--model", settings["model"], "--effort", settings["effort"], "--seed", str(settings["seed"])]
-        again = output.next_command("train", data, *same, "--weights", result.folder)
+        again = output.next_command("train", data, *same, *decided, "--weights", result.folder)
         output.print_line("Go on from it:  " + again)
         return INTERRUPTED
     output.print_line()
@@ -124,6 +130,7 @@ def compare(
     seed: int | None,
     file: Path | None,
     overrides: Sequence[str],
+    decisions: Path | None,
 ) -> int:
     """Train several networks on the same split of DATA and report on them side by side."""
     from eyebright.jobs.compare import compare as run
@@ -137,6 +144,7 @@ def compare(
             seed=seed,
             settings=file,
             overrides=overrides,
+            decisions=decisions,
             command=_typed(),
             progress=progress,
         )

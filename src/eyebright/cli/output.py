@@ -146,9 +146,9 @@ def print_comparison(comparison: Comparison) -> None:
     """The networks side by side."""
     from rich.table import Table
 
-    from eyebright.page import markup
     from eyebright.evaluation.compare import ranked
     from eyebright.evaluation.report import interval_in_words, percent
+    from eyebright.page import markup
 
     table = Table(box=None, pad_edge=False)
     table.add_column("network")

@@ -17,7 +17,8 @@ SOME_UNREADABLE = 3
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A JSON file for the numbers.")
-def evaluate(run: Path, data: Path, out: Path | None) -> int:
+@click.option("--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved.")
+def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None) -> int:
     """Measure the classifier in RUN on the labelled images of DATA.
 
     Images that it was trained on are recognised by their content and left out.
@@ -28,7 +29,7 @@ def evaluate(run: Path, data: Path, out: Path | None) -> int:
     from eyebright.jobs.runs import write_text
 
     with output.terminal_progress() as progress:
-        report = measure(run, data, progress=progress)
+        report = measure(run, data, decisions=decisions, progress=progress)
     if out is not None:
         write_text(out, json.dumps(report.to_dict(), indent=1) + "\n")
     output.print_report(report, per_class=True)

@@ -59,6 +59,7 @@ def compare(
     seed: int | None = None,
     settings: Settings | str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
+    decisions: str | os.PathLike[str] | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> ComparedRuns:
@@ -72,6 +73,7 @@ def compare(
         seed: decides everything random; 0 by default.
         settings: a `Settings` object or a TOML file, for all of them.
         overrides: such as "training.lr=0.001".
+        decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
         command: what the user typed, for the report.
         progress: is told how far it is, and asked whether to stop.
 
@@ -83,7 +85,7 @@ def compare(
     entries = [find_model(model) for model in models]
     if len({entry.name for entry in entries}) != len(entries) or not entries:
         raise SettingsError(f"name each network once, not {', '.join(models) or 'none'}")
-    table = prepare(data, chosen, progress)
+    prepared = prepare(data, chosen, progress, decisions=decisions)
     name = describe_data(data)
     with runs.new_folder(None if out is None else Path(out), f"{name}-compare") as folder:
         contestants: list[Contestant] = []
@@ -93,7 +95,7 @@ def compare(
             try:
                 with runs.new_folder(folder / entry.name, "") as run_folder:
                     settings_of_it = replace(chosen, model=entry.name)
-                    contestant = fit_network(table, settings_of_it, run_folder, name, progress)
+                    contestant = fit_network(prepared, settings_of_it, run_folder, name, progress)
             except KeyboardInterrupt:
                 contestant = None
             if contestant is None:
@@ -102,6 +104,6 @@ def compare(
             contestants.append(contestant)
         if not contestants:
             return ComparedRuns(folder, None, interrupted=interrupted)
-        comparison = build_comparison(table, contestants, name, chosen.seed, command)
-        write_report(folder, comparison, table, render_comparison)
+        comparison = build_comparison(prepared.table, contestants, name, chosen.seed, command)
+        write_report(folder, comparison, prepared.table, render_comparison)
         return ComparedRuns(folder, comparison, interrupted=interrupted)

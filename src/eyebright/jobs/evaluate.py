@@ -7,19 +7,25 @@ from pathlib import Path
 
 import numpy as np
 
-from eyebright.data.cache import hash_content
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
-from eyebright.errors import DataError, ImageError
+from eyebright.errors import DataError
 from eyebright.evaluation.evaluate import evaluate as measure
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs import runs
+from eyebright.jobs.decisions import decide, digest_samples
 from eyebright.jobs.train import Data, evaluate_warm_up
 from eyebright.progress import Progress, SilentProgress
 
 
-def evaluate(run: str | os.PathLike[str], data: Data, *, progress: Progress | None = None) -> EvaluationReport:
+def evaluate(
+    run: str | os.PathLike[str],
+    data: Data,
+    *,
+    decisions: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> EvaluationReport:
     """What a saved classifier achieves on labelled images that it has not seen.
 
     Where the data bring a test split, that split is used, otherwise all images. Images whose content was trained or
@@ -28,6 +34,7 @@ def evaluate(run: str | os.PathLike[str], data: Data, *, progress: Progress | No
     Args:
         run: a run's folder, or a bundle (which does not know what it was trained on: then nothing is left out).
         data: see `eyebright.train`.
+        decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
@@ -38,6 +45,8 @@ def evaluate(run: str | os.PathLike[str], data: Data, *, progress: Progress | No
     folder = Path(run)
     predictor = load(folder)
     table = read_samples(data, min_classes=1)
+    if decisions is not None:
+        table = decide(table, decisions, progress, classes=predictor.class_names, min_classes=1).applied.table
     for note in table.notes:
         progress.warn(note)
     if len(table.rows("test")):
@@ -55,19 +64,8 @@ def _without_known(table: SampleTable, folder: Path, progress: Progress) -> Samp
         progress.warn(f"there is no {runs.SAMPLES} in {folder}: which images it was trained on can't be told")
         return table
     known = {record.sha256 for record in runs.read_sample_records(path) if record.sha256}
-    unseen = []
-    progress.start("looking for images it was trained on", len(table))
-    for row, name in enumerate(table.names):
-        if progress.stop_requested:
-            raise KeyboardInterrupt
-        try:
-            digest = hash_content(table.store.read(name)).hex()
-        except ImageError:
-            digest = ""  # counts as an error in the evaluation
-        if digest not in known:
-            unseen.append(row)
-        progress.advance(row + 1)
-    progress.finish()
+    # What can't be fetched has no digest; it counts as an error in the evaluation.
+    unseen = [row for row, digest in enumerate(digest_samples(table, progress)) if digest not in known]
     left_out = len(table) - len(unseen)
     if not unseen:
         raise DataError(f"all {len(table):,} images were used in training; measure on images that it has not seen")

@@ -1,11 +1,12 @@
 """The folder of a run: what is in it, and how it is written.
 
-    settings.toml   every setting, with what was chosen where nothing was said
-    samples.csv     every sample with its label, its split and the sha256 of its content
-    history.jsonl   what happened in each epoch
-    bundle/         the classifier
-    report.json     what it achieved, as numbers
-    report.html     the same, to read
+settings.toml   every setting, with what was chosen where nothing was said
+samples.csv     every sample with its label, its split and the sha256 of its content
+decisions.csv   what was decided about single samples, if --decisions was given
+history.jsonl   what happened in each epoch
+bundle/         the classifier
+report.json     what it achieved, as numbers
+report.html     the same, to read
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from eyebright.errors import DataError, OutputError, printable
 
 SETTINGS = "settings.toml"
 SAMPLES = "samples.csv"
+DECISIONS = "decisions.csv"
 HISTORY = "history.jsonl"
 BUNDLE = "bundle"
 REPORT_JSON = "report.json"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.bundle.store import save_bundle
+from eyebright.checking.decisions import write_decisions
 from eyebright.data.decode import decode, decode_array
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sources import read_samples
@@ -30,6 +31,7 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
+from eyebright.jobs.decisions import Decided, decide
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.models.catalog import count_multiply_adds, count_parameters, find_model
 from eyebright.progress import Progress, SilentProgress
@@ -71,6 +73,7 @@ def train(
     seed: int | None = None,
     settings: Settings | str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
+    decisions: str | os.PathLike[str] | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Run:
@@ -85,6 +88,7 @@ def train(
         seed: decides everything random; 0 by default.
         settings: a `Settings` object or a TOML file.
         overrides: such as "training.lr=0.001"; they count more than `settings`.
+        decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
         command: what the user typed, for the report.
         progress: is told how far it is, and asked whether to stop.
 
@@ -94,10 +98,11 @@ def train(
     progress = progress or SilentProgress()
     chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed)
     title = find_model(chosen.model).name
-    table = prepare(data, chosen, progress)
+    prepared = prepare(data, chosen, progress, decisions=decisions)
+    table = prepared.table
     name = describe_data(data)
     with runs.new_folder(None if out is None else Path(out), f"{name}-{title}") as folder:
-        contestant = fit_network(table, chosen, folder, name, progress)
+        contestant = fit_network(prepared, chosen, folder, name, progress)
         if contestant is None:
             return Run(folder, None, interrupted=True)
         comparison = build_comparison(table, [contestant], name, chosen.seed, command)
@@ -130,9 +135,24 @@ def choose_settings(
     )
 
 
-def prepare(data: Data, settings: Settings, progress: Progress) -> SampleTable:
-    """The data as a table with splits; what was noticed is said."""
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a network is trained and measured on."""
+
+    table: SampleTable
+    """With every sample in a split."""
+    decided: Decided | None
+    """What a person decided about single samples, if they did; the table is already as decided."""
+
+
+def prepare(
+    data: Data, settings: Settings, progress: Progress, *, decisions: str | os.PathLike[str] | None = None
+) -> Prepared:
+    """The data as a table with splits, as decided; what was noticed is said."""
     table = read_samples(data)
+    decided = None if decisions is None else decide(table, decisions, progress)
+    if decided is not None:
+        table = decided.applied.table
     table = assign_splits(
         table,
         seed=settings.seed,
@@ -143,7 +163,7 @@ def prepare(data: Data, settings: Settings, progress: Progress) -> SampleTable:
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
         progress.warn(note)
-    return table
+    return Prepared(table=table, decided=decided)
 
 
 def describe_data(data: Data) -> str:
@@ -154,9 +174,10 @@ def describe_data(data: Data) -> str:
 
 
 def fit_network(
-    table: SampleTable, settings: Settings, folder: Path, data_name: str, progress: Progress
+    prepared: Prepared, settings: Settings, folder: Path, data_name: str, progress: Progress
 ) -> Contestant | None:
     """Train, save into `folder`, and measure what was saved on the test samples; None if it was interrupted."""
+    table = prepared.table
     trained = train_network(table, settings, progress=progress)
     for error in trained.unreadable.values():
         progress.warn(f"left out: {error}")
@@ -164,6 +185,8 @@ def fit_network(
         save_history(folder / runs.HISTORY, trained.history)
     runs.write_text(folder / runs.SETTINGS, to_toml(trained.settings))
     runs.write_samples(folder / runs.SAMPLES, table, trained.digests)
+    if prepared.decided is not None:
+        runs.write_text(folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
     bundle = folder / runs.BUNDLE
     save_bundle(
         bundle,
@@ -171,7 +194,7 @@ def fit_network(
         trained.architecture,
         class_names=trained.class_names,
         preprocessing=trained.preprocessing,
-        provenance=_provenance(trained, table, data_name),
+        provenance=_provenance(trained, prepared, data_name),
     )
     if trained.interrupted:
         return None
@@ -202,15 +225,16 @@ def evaluate_warm_up(predictor: Predictor) -> None:
     predictor.predict(np.zeros((side, side, 3), dtype=np.uint8))
 
 
-def _provenance(trained: TrainedNetwork, table: SampleTable, data_name: str) -> dict[str, Any]:
+def _provenance(trained: TrainedNetwork, prepared: Prepared, data_name: str) -> dict[str, Any]:
     best = max(trained.history, key=lambda record: (record.val_accuracy, -record.val_loss), default=None)
     return {
         "created": now(),
         "data": {
             "name": printable(data_name),
             "fingerprint": trained.fingerprint,
-            "splits": {split: len(table.rows(split)) for split in SPLITS},
+            "splits": {split: len(prepared.table.rows(split)) for split in SPLITS},
             "unreadable": len(trained.unreadable),
+            "decided": None if prepared.decided is None else prepared.decided.summary(),
         },
         "started_from": trained.weights,
         "settings": asdict(trained.settings),
