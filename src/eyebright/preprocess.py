@@ -1,7 +1,7 @@
 """Preprocessing: the fixed way from a decoded image to what a network sees. Saved with the model.
 
 Training, evaluation, prediction and export all call this one object, so they can't differ.
-The steps: (H, W, 3) uint8 -> `square` -> (R, R, C) -> `crop` -> (S, S, C) -> `normalise` -> (C, S, S) float32.
+The steps: file -> decoded with `short_side` -> (H, W, 3) uint8 -> `square` -> (R, R, C) -> `crop` -> (S, S, C) -> `normalise` -> (C, S, S) float32.
 `square` is what training caches; random augmentation takes the place of `crop` there and nowhere else.
 Shapes: N images, H x W pixels, C channels (1 or 3), R side after resizing, S side that the network sees.
 """
@@ -40,6 +40,9 @@ class Preprocessing:
     """Subtracted from each channel after scaling to [0, 1]; one value (grey) or three (red, green, blue)."""
     std: tuple[float, ...] = IMAGENET_STD
     """Divides each channel after that."""
+    oversample: int = 2
+    """JPEGs are decoded at the smallest of 1/2, 1/4 and 1/8 of their size that leaves the shorter side at least this many
+    times R, if any does. 0: always at full size, as for classifiers that were saved before there was a choice."""
 
     def __post_init__(self) -> None:
         if not all(type(side) is int for side in (self.image_size, self.resize)):
@@ -48,6 +51,8 @@ class Preprocessing:
             raise DataError(
                 f"preprocessing needs 1 <= image_size <= resize <= 8192, not {self.image_size} and {self.resize}"
             )
+        if type(self.oversample) is not int or not 0 <= self.oversample <= 8:
+            raise DataError(f"preprocessing oversample is a whole number from 0 to 8, not {self.oversample!r}")
         if self.fit not in ("crop", "squash"):
             raise DataError(f'preprocessing fit is "crop" or "squash", not {self.fit!r}')
         if self.interpolation not in _FILTERS:
@@ -61,6 +66,11 @@ class Preprocessing:
     def channels(self) -> int:
         """C, 1 or 3."""
         return len(self.mean)
+
+    @property
+    def short_side(self) -> int:
+        """What to decode images with: how many pixels of the shorter side are needed; 0 for all there are."""
+        return self.oversample * self.resize
 
     def square(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 -> (R, R, C) uint8: resized, and cropped around the centre to a square."""
@@ -111,7 +121,7 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """The object that `to_dict` wrote.
+        """The object that `to_dict` wrote, also before there was an `oversample`.
 
         Raises:
             DataError: a key is unknown or absent, or a value is out of range.
@@ -121,7 +131,7 @@ class Preprocessing:
             if key not in known:
                 raise DataError(f"preprocessing has no setting {key!r}; {nearest(key, known)}")
         try:
-            plain = dict(values)
+            plain = {"oversample": 0} | dict(values)
             for key in ("mean", "std"):
                 if key in plain:
                     plain[key] = tuple(float(v) for v in plain[key])

@@ -201,9 +201,9 @@ def test_a_heic_photo_is_refused_with_a_way_out() -> None:
         decode(b"\x00\x00\x00\x18ftypheic" + bytes(100), "IMG_1.HEIC")
 
 
-@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (10_001, 10_000), (60_000, 60_000)])
+@pytest.mark.parametrize(("width", "height"), [(30_000, 30_000), (8_001, 8_000), (60_000, 60_000)])
 def test_a_bomb_is_refused_by_its_header(width: int, height: int) -> None:
-    with pytest.raises(ImageError, match=f"^bomb: has {width} x {height} pixels; the limit is 100 megapixels$"):
+    with pytest.raises(ImageError, match=f"^bomb: has {width} x {height} pixels; the limit is 64 megapixels$"):
         decode(png_of_claimed_size(width, height), "bomb")
 
 

@@ -25,7 +25,7 @@ def test_a_header_says_format_and_size(encode: Encode, kind: str) -> None:
     header = read_header(encode("L", kind), "x")
     assert (header.format, header.width, header.height) == (kind, 24, 16)
     assert (header.frames, header.orientation, header.has_alpha, header.has_profile) == (1, 1, False, False)
-    assert header.mode == {"WEBP": "RGB"}.get(kind, "L")
+    assert header.mode == {"WEBP": "RGB", "GIF": "P"}.get(kind, "L")
 
 
 def test_a_header_says_what_is_odd() -> None:
@@ -53,13 +53,13 @@ def test_the_previews_in_a_cameras_jpeg_are_no_frames() -> None:
 
 
 def test_a_header_is_read_without_the_pixels() -> None:
-    content = saved(Image.new("L", (8000, 8000)), "PNG")
+    content = saved(Image.new("L", (4000, 4000)), "PNG")
     began = time.perf_counter()
-    assert read_header(content[:1000], "x").width == 8000
+    assert read_header(content[:1000], "x").width == 4000
     assert time.perf_counter() - began < 0.1
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
 def test_what_has_no_header_is_refused(content: bytes) -> None:
-    with pytest.raises(ImageError, match="^x: is "):
+    with pytest.raises(ImageError, match=r"^x: is "):
         read_header(content, "x")

@@ -163,7 +163,7 @@ def _read_one(
         if hashed:
             digest = hash_content(content)
         if isinstance(content, bytes):
-            image = decode(content, store.locate(name))
+            image = decode(content, store.locate(name), short_side=preprocessing.short_side)
         else:
             image = decode_array(content, store.locate(name))
         return digest, preprocessing.square(image)

@@ -7,19 +7,29 @@ that can be true and can be borne. Whatever a reader raises leaves as an ImageEr
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import functools
 import io
 import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
+import PIL
 from PIL import Image, UnidentifiedImageError, features
 
 from eyebright.errors import ImageError, printable
 
 MAX_MEGAPIXELS = 100
 """Of a JPEG, an array or a Pillow image."""
+MAX_MEGAPIXELS_WHOLE = 64
+"""Of a file in another format, which can't be decoded at a reduced scale."""
+LARGE = 16_000_000
+"""Pixels from which an image must be likely to be one (see `_check_plausible`), and is decoded alone."""
+_MAX_EXPANSION = 600
+_MAX_SCANS = 100
 
 _HAS_AVIF = "avif" in features.modules and bool(features.check("avif"))
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", *(("AVIF",) if _HAS_AVIF else ()))
@@ -32,6 +42,9 @@ _MAGIC = {
     b"II*\x00": "TIFF",
     b"MM\x00*": "TIFF",
 }
+JPEG_KINDS = ("JPEG", "MPO")
+"""MPO is a JPEG with further images behind the first: depth, gain maps, the other eye."""
+_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I": 32, "F": 32}
 _ORIENTATION = 0x0112
 
 
@@ -67,7 +80,7 @@ def read_header(content: bytes, name: str) -> ImageHeader:
         ImageError: empty, not an image, damaged in its header, or too large to be decoded.
     """
     with typed_errors(name), open_image(content, name) as image:
-        kind = "JPEG" if image.format == "MPO" else str(image.format)
+        kind = "JPEG" if image.format in JPEG_KINDS else str(image.format)
         return ImageHeader(
             format=kind,
             mode=image.mode,
@@ -88,6 +101,8 @@ def open_image(content: bytes, name: str) -> Image.Image:
     """
     if not content:
         raise ImageError(name, "is empty")
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        _check_file_size(_claimed_webp_size(content), "WEBP", name)  # its reader makes room as soon as it opens
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
@@ -97,14 +112,15 @@ def open_image(content: bytes, name: str) -> Image.Image:
         for kind in FORMATS:
             factory, accepts = Image.OPEN[kind]
             if accepts is None or accepts(content[:16]):
-                check_size(factory(io.BytesIO(content), "").size, name)
+                _check_file_size(factory(io.BytesIO(content), "").size, kind, name)
         raise
-    check_size(image.size, name)
+    _check_file_size(image.size, image.format, name)
+    _check_plausible(image, content, name)
     return image
 
 
-def check_size(size: tuple[int, int], name: str) -> None:
-    """Refuse an image of (width, height) that has no pixels or too many.
+def check_size(size: tuple[int, int], name: str, limit: int = MAX_MEGAPIXELS) -> None:
+    """Refuse an image of (width, height) that has no pixels or more than `limit` million.
 
     Raises:
         ImageError: it does.
@@ -112,8 +128,43 @@ def check_size(size: tuple[int, int], name: str) -> None:
     width, height = size
     if width < 1 or height < 1:
         raise ImageError(name, f"has no pixels ({width} x {height})")
-    if width * height > MAX_MEGAPIXELS * 1_000_000:
-        raise ImageError(name, f"has {width} x {height} pixels; the limit is {MAX_MEGAPIXELS} megapixels")
+    if width * height > limit * 1_000_000:
+        raise ImageError(name, f"has {width} x {height} pixels; the limit is {limit} megapixels")
+
+
+def _check_file_size(size: tuple[int, int], kind: str | None, name: str) -> None:
+    check_size(size, name, MAX_MEGAPIXELS if kind in JPEG_KINDS else MAX_MEGAPIXELS_WHOLE)
+
+
+def _check_plausible(image: Image.Image, content: bytes, name: str) -> None:
+    """Refuse a small file that claims to hold a huge image: a bomb, or a header that was damaged.
+
+    A photo shrinks some 3-fold in a PNG and 20-fold in a JPEG, a blank sheet of paper up to 511-fold in a JPEG. What
+    grows more than 600-fold, to over 16 megapixels, holds nothing that is worth the memory. And a JPEG may come in any
+    number of scans, each of which costs as much as the whole image.
+    """
+    pixels = image.width * image.height
+    if pixels > LARGE and pixels * _BITS.get(image.mode, 8 * len(image.getbands())) / 8 > _MAX_EXPANSION * len(content):
+        raise ImageError(
+            name, f"claims {image.width} x {image.height} pixels, which its {len(content)} bytes can hardly hold"
+        )
+    if image.format in JPEG_KINDS and content.count(b"\xff\xda") > _MAX_SCANS:
+        raise ImageError(name, f"is a JPEG in more than {_MAX_SCANS} scans, which no program writes; save it anew")
+
+
+def _claimed_webp_size(content: bytes) -> tuple[int, int]:
+    """Width and height from the first chunk; 1 x 1 where there is none, which the reader then refuses."""
+    kind, chunk = content[12:16], content[20:30]
+    if len(chunk) < 10:
+        return 1, 1
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(chunk[4:7], "little"), 1 + int.from_bytes(chunk[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(chunk[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(chunk[6:8], "little") & 0x3FFF, int.from_bytes(chunk[8:10], "little") & 0x3FFF
+    return 1, 1
 
 
 def read_orientation(image: Image.Image) -> int:
@@ -184,3 +235,17 @@ def _quiet_pillow() -> Iterator[None]:
             if _quiet_threads == 0:
                 filters = cast("list[Any]", warnings.filters)
                 filters[:] = [entry for entry in filters if entry != ours]
+
+
+@functools.cache
+def silence_libtiff() -> None:
+    """Keep libtiff from writing to the terminal what it thinks of a damaged file; Pillow raises its own error anyway.
+
+    Pillow turns off libtiff's warnings, but not its error messages. The library that Pillow brought along is asked to
+    do without; where it is not found, the messages stay.
+    """
+    parts = Path(PIL.__file__).parent
+    for folder, pattern in ((parts.parent / "pillow.libs", "libtiff*"), (parts / ".dylibs", "libtiff*")):
+        for path in folder.glob(pattern) if folder.is_dir() else ():
+            with contextlib.suppress(OSError, AttributeError):
+                ctypes.CDLL(str(path)).TIFFSetErrorHandler(None)
