@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import stat
 import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eyebright.data.archives import MAX_ENTRY_BYTES, ZipStore, read_zip
+from eyebright.data.archives import LIMITS, Limits, ZipStore, read_zip
 from eyebright.errors import DataError, ImageError
 
 Encode = Callable[..., bytes]
@@ -68,8 +70,32 @@ def test_an_entry_that_climbs_out_is_left_out_with_a_note(tmp_path: Path, write_
     assert [path.name for path in tmp_path.iterdir()] == ["photos.zip"]
 
 
-def test_an_absolute_entry_is_one_below_the_root(write_zip: WriteZip) -> None:
-    assert read_zip(write_zip(["/cat/1.png", "dog/1.png"]), min_classes=2).names == ("cat/1.png", "dog/1.png")
+@pytest.mark.parametrize("evil", ["/etc/1.png", "C:/cat/1.png", "C:\\cat\\1.png", "cat/..\\..\\1.png"])
+def test_an_absolute_entry_is_left_out_with_a_note(write_zip: WriteZip, evil: str) -> None:
+    table = read_zip(write_zip(["cat/1.png", "dog/1.png", evil]), min_classes=2)
+    assert table.names == ("cat/1.png", "dog/1.png")
+    assert "left out: 1 entry that is a link or a device or leads out of the archive" in table.notes[0]
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO])
+def test_links_and_devices_are_left_out_with_a_note(tmp_path: Path, encode: Encode, kind: int) -> None:
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, mode in (("cat/1.png", stat.S_IFREG), ("dog/1.png", stat.S_IFREG), ("dog/2.png", kind)):
+            info = zipfile.ZipInfo(name)
+            info.create_system = 3
+            info.external_attr = (mode | 0o644) << 16
+            file.writestr(info, encode())
+    table = read_zip(str(path), min_classes=2)
+    assert table.names == ("cat/1.png", "dog/1.png")
+    assert "dog/2.png" in table.notes[0]
+
+
+def test_a_zip_with_nothing_but_what_is_left_out_is_refused(write_zip: WriteZip) -> None:
+    with pytest.raises(
+        DataError, match=r"photos\.zip: holds only 2 entries that are links .*: /a/1\.png, \.\./b/1\.png"
+    ):
+        read_zip(write_zip(["/a/1.png", "../b/1.png"]), min_classes=2)
 
 
 def test_backslashes_of_a_zip_from_windows_divide_folders(tmp_path: Path, encode: Encode) -> None:
@@ -125,15 +151,92 @@ def test_an_entry_with_a_flipped_byte_is_an_image_error(write_zip: WriteZip) -> 
     assert table.store.read("dog/1.png")
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked(write_zip: WriteZip) -> None:
+def test_an_entry_that_is_too_large_is_refused_before_it_is_unpacked(tmp_path: Path, write_zip: WriteZip) -> None:
+    store = ZipStore(write_zip(["cat/1.png", "dog/1.png"]), limits=Limits(entry_bytes=50))
+    with pytest.raises(ImageError, match=r"cat/1\.png: unpacks to 0 MB; the limit is 0 MB"):
+        store.read("cat/1.png")
+
+
+def test_an_entry_that_packs_far_better_than_images_do_is_refused(tmp_path: Path, encode: Encode) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("cat/bomb.png", bytes(LIMITS.ratio_counts_from + 1))
+        file.writestr("padding.bin", bytes(range(256)) * 1000, zipfile.ZIP_STORED)  # hides it from the total's ratio
+        file.writestr("dog/1.png", encode())
+    store = ZipStore(str(path))
+    with pytest.raises(ImageError, match=r"cat/bomb\.png: unpacks to more than 200 times its size"):
+        store.read("cat/bomb.png")
+    assert store.read("dog/1.png") == encode()
+
+
+def test_an_archive_that_packs_far_better_than_images_do_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for i in range(25):  # each alone would pass
+            file.writestr(f"cat/{i}.png", bytes(1_000_000))
+    with pytest.raises(DataError, match=r"bomb\.zip: unpacks to more than 200 times its size"):
+        ZipStore(str(path))
+
+
+def test_an_archive_that_claims_to_unpack_to_too_much_is_refused(write_zip: WriteZip) -> None:
     path = Path(write_zip(["cat/1.png", "dog/1.png"]))
     content = bytearray(path.read_bytes())
     place = content.index(b"PK\x01\x02")
-    content[place + 24 : place + 28] = struct.pack("<I", MAX_ENTRY_BYTES + 1)  # the size it claims to unpack to
+    content[place + 24 : place + 28] = struct.pack("<I", 4_000_000_000)
     path.write_bytes(content)
-    table = read_zip(str(path), min_classes=2)
-    with pytest.raises(ImageError, match="unpacks to 200 MB; the limit is 200"):
-        table.store.read("cat/1.png")
+    with pytest.raises(DataError, match=r"photos\.zip: unpacks to more than 200 times its size"):
+        ZipStore(str(path))
+    with pytest.raises(DataError, match=r"photos\.zip: unpacks to more than 3 GB"):
+        ZipStore(str(path), limits=Limits(total_bytes=3_000_000_000))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (zipfile.ZIP_DEFLATED, "is damaged in the archive"),  # by its checksum
+        (zipfile.ZIP_BZIP2, "is packed by a method that can't be read; zip it again"),
+        (zipfile.ZIP_LZMA, "is packed by a method that can't be read; zip it again"),
+    ],
+)
+def test_an_entry_that_unpacks_to_more_than_it_says_takes_no_memory(tmp_path: Path, method: int, message: str) -> None:
+    path = tmp_path / "liar.zip"
+    with zipfile.ZipFile(path, "w", method) as file:
+        file.writestr("cat/1.png", bytes(100_000_000))
+    content = bytearray(path.read_bytes())
+    place = content.rindex(b"PK\x01\x02")
+    content[place + 24 : place + 28] = struct.pack("<I", 100)
+    path.write_bytes(content)
+    store = ZipStore(str(path))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=message):
+            store.read("cat/1.png")
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("lie", [False, True])
+def test_too_many_entries_are_refused_before_they_are_read(write_zip: WriteZip, lie: bool) -> None:
+    path = Path(write_zip([f"cat/{i}.png" for i in range(20)]))
+    if lie:  # about their number
+        content = bytearray(path.read_bytes())
+        place = content.index(b"PK\x05\x06")
+        content[place + 8 : place + 12] = struct.pack("<HH", 1, 1)
+        path.write_bytes(content)
+    assert len(ZipStore(str(path), limits=Limits(entries=20)).names) == 20
+    with pytest.raises(DataError, match=r"photos\.zip: has more than 19 entries"):
+        ZipStore(str(path), limits=Limits(entries=19))
+
+
+def test_a_large_zip_in_the_64_bit_layout_is_counted_too(tmp_path: Path) -> None:
+    path = tmp_path / "many.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for i in range(65_600):  # more than the plain layout can count
+            file.writestr(zipfile.ZipInfo(f"{i}.png"), b"")
+    assert len(ZipStore(str(path), limits=Limits(entries=65_600)).names) == 65_600
+    with pytest.raises(DataError, match="has more than 65,599 entries"):
+        ZipStore(str(path), limits=Limits(entries=65_599))
 
 
 def test_an_entry_that_is_not_there_is_an_image_error(write_zip: WriteZip) -> None:

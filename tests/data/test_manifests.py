@@ -7,6 +7,7 @@ import pytest
 
 from eyebright.data.manifests import read_manifest
 from eyebright.data.samples import UNASSIGNED, SampleTable
+from eyebright.data.sources import read_samples
 from eyebright.errors import DataError
 
 WriteImages = Callable[[Path, Iterable[str]], None]
@@ -68,8 +69,8 @@ def test_names_with_commas_quotes_and_newlines_are_read(tmp_path: Path, write_im
 
 
 def test_an_unknown_column_names_the_nearest(read_text: ReadText) -> None:
-    with pytest.raises(DataError, match='unknown column "labels"; did you mean "label"'):
-        read_text("path,labels\na.png,cat\n")
+    with pytest.raises(DataError, match='unknown column "lable"; did you mean "label"'):
+        read_text("path,lable\na.png,cat\n")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,8 @@ def test_an_unknown_column_names_the_nearest(read_text: ReadText) -> None:
         ("path,label\n", "has a header but no rows"),
         ("a.png,cat\nb.png,dog\n", "unknown column"),
         ("path\na.png\n", 'the column "label" is missing'),
+        ("path,label,labels\na.png,cat,cat\n", "has the columns label and labels"),
+        ("path,labels\na.png,cat\nb.png, | \n", "line 3 has no labels"),
         ("path,label,label\na.png,cat,cat\n", 'the column "label" is there twice'),
         ("path,label\na.png\n", "line 2 has 1 columns and the header 2"),
         ("path,label\na.png,cat,x\n", "line 2 has 3 columns and the header 2"),
@@ -117,3 +120,63 @@ def test_a_manifest_in_another_encoding_is_refused_or_read_but_never_crashes(rea
     assert read_text("path,label\na.png,caf\u00e9\nb.png,tea\n", encoding="latin-1").classes == ("caf\\xe9", "tea")
     with pytest.raises(DataError, match=r"list\.csv: "):
         read_text("path,label\na.png,cat\n", encoding="utf-16")
+
+
+def test_a_tsv_file_is_read(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, ["a, b.png", "c.png"])
+    path = tmp_path / "list.tsv"
+    path.write_text("path\tlabel\tsplit\na, b.png\tcat; small\ttrain\nc.png\tdog\ttest\n")
+    table = read_samples(path)
+    assert table.names == ("a, b.png", "c.png")
+    assert table.classes == ("cat; small", "dog")
+    assert table.splits.tolist() == [0, 2]
+
+
+# Several labels
+
+
+def test_a_sample_may_have_several_labels(read_text: ReadText) -> None:
+    table = read_text("path,labels\na.png,dog|cat\nb.png,cat\nc.png, cow | dog |dog|\n")
+    assert table.classes == ("cat", "cow", "dog")
+    assert table.label_sets is not None
+    assert table.label_sets.tolist() == [[True, False, True], [True, False, False], [False, True, True]]
+    assert table.labels.tolist() == [2, 0, 1]  # the first that is listed
+    assert table.counts() == {"cat": 2, "cow": 1, "dog": 2}
+
+
+def test_one_label_each_makes_no_sets_and_a_stroke_in_it_is_a_letter(read_text: ReadText) -> None:
+    table = read_text("path,label\na.png,dog|cat\nb.png,cat\n")
+    assert table.label_sets is None
+    assert table.classes == ("cat", "dog|cat")
+
+
+def test_the_same_labels_in_another_order_do_not_contradict(read_text: ReadText) -> None:
+    assert len(read_text("path,labels\na.png,dog|cat\na.png,cat|dog\n")) == 1
+    with pytest.raises(DataError, match=r"a\.png has one labels in line 2 and another in line 3"):
+        read_text("path,labels\na.png,dog|cat\na.png,cat\n")
+
+
+# Names that are nearly one
+
+
+def test_classes_that_look_alike_are_kept_apart_and_named(read_text: ReadText) -> None:
+    table = read_text("path,label\na.png,Cat\nb.png,cat\nc.png,red  fox\nd.png,red fox\n")
+    assert table.classes == ("Cat", "cat", "red  fox", "red fox")
+    assert len(table.notes) == 2
+    assert 'differ only in case, blanks or Unicode form and are kept apart: "Cat", "cat"; give' in table.notes[0]
+    assert '"red  fox", "red fox"' in table.notes[1]
+
+
+def test_compatible_letters_look_alike_too(read_text: ReadText) -> None:
+    table = read_text("path,label\na.png,\ufb01sh\nb.png,fish\nc.png,dog\n")
+    assert len(table.classes) == 3
+    assert len(table.notes) == 1
+
+
+def test_spellings_that_are_read_as_one_class_are_told(read_text: ReadText) -> None:
+    table = read_text("path,label\na.png,caf\u00e9\nb.png,cafe\u0301\nc.png,dog\nd.png, dog \n")
+    assert table.classes == ("caf\u00e9", "dog")
+    assert table.notes == (
+        "read as one class, \"caf\u00e9\": 'cafe\\u0301', 'caf\\xe9'",
+        "read as one class, \"dog\": ' dog ', 'dog'",
+    )

@@ -8,7 +8,7 @@ import pytest
 from eyebright.errors import BundleError, DataError
 from eyebright.jobs import runs
 from eyebright.jobs.evaluate import evaluate
-from eyebright.jobs.train import Run
+from eyebright.jobs.train import Run, train
 
 
 def test_images_it_was_trained_on_are_left_out_even_under_another_name(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -57,3 +57,13 @@ def test_a_bundle_alone_says_that_it_can_not_know(run: Run, photos: Path) -> Non
 def test_a_folder_without_a_classifier_is_named(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no saved classifier"):
         evaluate(tmp_path, photos)
+
+
+def test_samples_of_several_labels_are_refused(run: Run, photos: Path, tmp_path: Path) -> None:
+    rows = "".join(f"{path},{path.parent.name}|blue\n" for path in sorted(photos.rglob("*.png")))
+    (tmp_path / "several.csv").write_text(f"path,labels\n{rows}")
+    with pytest.raises(DataError, match="several labels to a sample"):
+        evaluate(run.folder, tmp_path / "several.csv")
+    with pytest.raises(DataError, match="several labels to a sample"):
+        train(tmp_path / "several.csv", model="cnn", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -12,9 +12,10 @@ The rules are the same for a folder and for a zip of one:
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import final
@@ -167,9 +168,10 @@ def table_of_class_folders(
             "path and label"
         )
     of_class = [class_name("/".join(parts[name][depth - 1 : -1])) for name in names]
+    raw = {"/".join(parts[name][depth - 1 : -1]) for name in names}
     splits = [SPLITS.index(SPLIT_SYNONYMS[parts[name][0].lower()]) if split_level else UNASSIGNED for name in names]
 
-    notes = []
+    notes = merged_spellings(raw)
     if stray:
         notes.append(f"{counted(len(stray), 'image', 'images')} outside any class folder left out: {listed(stray)}")
     if others:
@@ -189,17 +191,20 @@ def table_of_labels(
     *,
     splits: Sequence[int],
     groups: tuple[str, ...] | None = None,
+    label_sets: Sequence[Sequence[str]] | None = None,
     notes: Sequence[str],
     where: str,
     min_classes: int,
     kind: str,
 ) -> SampleTable:
-    """N names with the class name of each -> table, classes sorted.
+    """N names with the class name of each -> table, classes sorted; classes whose names are nearly one get a note.
 
     Args:
+        label_sets: all class names of each sample, where there may be several.
         kind: what makes a class here, for the message when there are too few: "folder", "label".
     """
-    classes = tuple(sorted(set(of_class)))
+    found = set(of_class) if label_sets is None else {name for names in label_sets for name in names}
+    classes = tuple(sorted(found))
     if len(classes) < min_classes:
         only = f'only one class, "{printable(classes[0])}"' if classes else "no class"
         raise DataError(
@@ -207,15 +212,65 @@ def table_of_labels(
             f"one {kind} each"
         )
     index = {name: i for i, name in enumerate(classes)}
+    matrix = None
+    if label_sets is not None:
+        matrix = np.zeros((len(label_sets), len(classes)), dtype=np.bool_)
+        for row, of_sample in enumerate(label_sets):
+            matrix[row, [index[name] for name in of_sample]] = True
     return SampleTable(
         store=store,
         names=tuple(names),
-        labels=np.array([index[name] for name in of_class], dtype=np.int64),
+        labels=np.fromiter((index[name] for name in of_class), dtype=np.int64, count=len(of_class)),
+        label_sets=matrix,
         classes=classes,
         splits=np.array(splits, dtype=np.int8),
         groups=groups,
-        notes=tuple(notes),
+        notes=(*notes, *_alike(classes)),
     )
+
+
+def _alike(classes: Sequence[str]) -> list[str]:
+    """A note on classes whose names differ only in what people overlook; they stay apart."""
+    by_look: dict[str, list[str]] = {}
+    for name in classes:
+        by_look.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    return [
+        f"these classes differ only in case, blanks or Unicode form and are kept apart: {_quoted(names)}; "
+        "give them one name if they are one"
+        for names in by_look.values()
+        if len(names) > 1
+    ]
+
+
+def merged_spellings(raw_names: Iterable[str]) -> list[str]:
+    """A note on every class that `class_name` and stripping make of several spellings."""
+    by_class: dict[str, list[str]] = {}
+    for raw in sorted(set(raw_names), key=lambda raw: (class_name(raw.strip()), raw)):
+        by_class.setdefault(class_name(raw.strip()), []).append(raw)
+    return [
+        f"read as one class, {_quoted([name])}: {', '.join(ascii(raw) for raw in spellings)}"
+        for name, spellings in by_class.items()
+        if len(spellings) > 1
+    ]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f'"{printable(name)}"' for name in names)
+
+
+def split_named_in(name: str) -> int:
+    """The split that a file's name or one of its folders' tells, "train-00000.tar": its index, or UNASSIGNED."""
+    for part in reversed(name.lower().split("/")):
+        told = {SPLIT_SYNONYMS[word] for word in re.split(r"[^a-z]+", part) if word in SPLIT_SYNONYMS}
+        if len(told) == 1:
+            return SPLITS.index(told.pop())
+    return UNASSIGNED
+
+
+def splits_named_in(names: Sequence[str]) -> list[int]:
+    """The split of each file, if one of them is for training: a test file alone is no division."""
+    told = [split_named_in(name) for name in names]
+    return told if SPLITS.index("train") in told else [UNASSIGNED] * len(told)
 
 
 def _wrapping_depth(paths: Sequence[tuple[str, ...]], *, is_archive: bool) -> int:

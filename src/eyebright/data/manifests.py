@@ -1,139 +1,187 @@
-"""A CSV file that lists images: `path,label`, and if wanted `split` and `group`."""
+"""A table that lists images: `path,label`, and if wanted `split` and `group`; a CSV file, or rows from elsewhere."""
 
 from __future__ import annotations
 
 import csv
-import io
 import os
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from eyebright.data.folders import SPLIT_SYNONYMS, FolderStore, class_name, counted, listed, table_of_labels
+from eyebright.data.folders import (
+    SPLIT_SYNONYMS,
+    FolderStore,
+    class_name,
+    counted,
+    listed,
+    merged_spellings,
+    table_of_labels,
+)
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.errors import DataError, nearest, printable
 
-_REQUIRED = ("path", "label")
-_COLUMNS = (*_REQUIRED, "split", "group")
+COLUMNS = ("path", "label", "labels", "split", "group")
 _DELIMITERS = (",", ";", "\t")
+_BETWEEN_LABELS = "|"
+
+Cells = Mapping[str, str | Sequence[str]]
+"""Column -> text; the labels of a sample may be a list already."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Row:
-    line: int
-    path: str
-    label: str
+    number: int
+    labels: tuple[str, ...]
     split: int
     group: str
 
 
 def read_manifest(path: str, *, min_classes: int) -> SampleTable:
-    """The table of a CSV file; relative paths start at the CSV's folder.
+    """The table of a CSV or TSV file; relative paths start at its folder.
 
     The first line names the columns: path, label, and optionally split (train, val, test or empty) and group.
-    Separated by commas, semicolons or tabs. A path listed twice is kept once if both rows agree.
+    Separated by commas, semicolons or tabs. Instead of label there may be labels: the classes of a sample that has
+    several, with | between them. A path listed twice is kept once if both rows agree.
 
     Raises:
         DataError: it can't be read, a column is unknown or absent, a row is incomplete or contradicts another,
             or files are missing; each with the line or the names.
     """
     shown = printable(path)
-    rows, has_groups = _read_rows(path, shown)
-    if not rows:
-        raise DataError(f"{shown}: has a header but no rows; list one image per line")
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            first_line = file.readline()
+            delimiter = max(_DELIMITERS, key=first_line.count)
+            file.seek(0)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            try:
+                header = [name.strip().lower() for name in next(reader, [])]
+                check_header(header, shown)
+                rows = _cells(reader, header, shown)
+                return table_of_rows(rows, header, where=path, unit="line", min_classes=min_classes)
+            except csv.Error as error:
+                raise DataError(f"{shown}: line {reader.line_num} is no valid CSV ({error})") from None
+    except OSError as error:
+        raise DataError(f"{shown}: can't be read ({error.strerror})") from None
+
+
+def check_header(header: Sequence[str], shown: str) -> None:
+    """Refuse columns that a manifest does not have, or one without path or labels.
+
+    Raises:
+        DataError: which column.
+    """
+    if not any(header):
+        raise DataError(f"{shown}: is empty; its first line must be: path,label")
+    for name in header:
+        if name not in COLUMNS:
+            raise DataError(f'{shown}: unknown column "{printable(name)[:60]}"; {nearest(name, COLUMNS)}')
+        if header.count(name) > 1:
+            raise DataError(f'{shown}: the column "{name}" is there twice')
+    if "label" in header and "labels" in header:
+        raise DataError(f"{shown}: has the columns label and labels; keep label for one class each, labels for several")
+    missing = [name for name in ("path", "label") if name not in header and f"{name}s" not in header]
+    if missing:
+        raise DataError(f'{shown}: the column "{missing[0]}" is missing; the first line must be: path,label')
+
+
+def table_of_rows(
+    rows: Iterable[tuple[int, Cells]], header: Sequence[str], *, where: str, unit: str, min_classes: int
+) -> SampleTable:
+    """The table of a manifest's rows.
+
+    Args:
+        rows: the number of each row, and its cells by column.
+        header: the columns, checked.
+        where: the manifest; relative paths start at its folder.
+        unit: what the numbers count: "line" or "row".
+
+    Raises:
+        DataError: see `read_manifest`.
+    """
+    shown = printable(where)
+    column = "labels" if "labels" in header else "label"
     kept: dict[str, _Row] = {}
     repeated: list[str] = []
-    for row in rows:
-        earlier = kept.setdefault(row.path, row)
+    once: dict[str, str] = {}  # a million rows share the few names of their classes
+    spellings: set[str] = set()
+    for number, cells in rows:
+        path, row = _row(number, cells, column, f"{shown}: {unit} {number}", once, spellings)
+        earlier = kept.setdefault(path, row)
         if earlier is row:
             continue
-        for column in ("label", "split", "group"):
-            if getattr(earlier, column) != getattr(row, column):
+        differs = (
+            (column, sorted(earlier.labels) != sorted(row.labels)),
+            ("split", earlier.split != row.split),
+            ("group", earlier.group != row.group),
+        )
+        for name, is_different in differs:
+            if is_different:
                 raise DataError(
-                    f"{shown}: {printable(row.path)} has one {column} in line {earlier.line} and another in line "
-                    f"{row.line}; keep the right one"
+                    f"{shown}: {printable(path)} has one {name} in {unit} {earlier.number} and another in {unit} "
+                    f"{number}; keep the right one"
                 )
-        repeated.append(row.path)
+        repeated.append(path)
+    if not kept:
+        raise DataError(f"{shown}: has a header but no rows; list one image per line")
 
-    store = FolderStore(os.path.dirname(path))
+    store = FolderStore(os.path.dirname(where))
     missing = [name for name in kept if not os.path.exists(store.locate(name))]
     if missing:
         raise DataError(
             f"{shown}: {counted(len(missing), 'file does', 'files do')} not exist: {listed(missing)}; "
             f"relative paths start at {printable(os.path.abspath(store.root))}"
         )
-    notes = []
+    notes = merged_spellings(spellings)
     if repeated:
         notes.append(f"{counted(len(repeated), 'repeated row', 'repeated rows')} dropped: {listed(repeated)}")
     return table_of_labels(
         store,
         tuple(kept),
-        [row.label for row in kept.values()],
+        [row.labels[0] for row in kept.values()],
         splits=[row.split for row in kept.values()],
-        groups=tuple(_group(row) for row in kept.values()) if has_groups else None,
+        # A sample without a group is one of its own; a null character can't be in a group that the file names.
+        groups=tuple(row.group or f"\0{path}" for path, row in kept.items()) if "group" in header else None,
+        label_sets=[row.labels for row in kept.values()] if column == "labels" else None,
         notes=notes,
-        where=path,
+        where=where,
         min_classes=min_classes,
         kind="label",
     )
 
 
-def _group(row: _Row) -> str:
-    # A sample without a group is one of its own; a null character can't be in a group that the file names.
-    return row.group or f"\0{row.path}"
+def _cells(reader: Iterator[list[str]], header: Sequence[str], shown: str) -> Iterator[tuple[int, Cells]]:
+    number = 0
+    for cells in reader:
+        number = reader.line_num  # type: ignore[attr-defined]
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise DataError(f"{shown}: line {number} has {len(cells)} columns and the header {len(header)}")
+        yield number, dict(zip(header, cells, strict=True))
 
 
-def _read_rows(path: str, shown: str) -> tuple[list[_Row], bool]:
-    """The rows, and whether there is a column of groups."""
-    try:
-        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            text = file.read()
-    except OSError as error:
-        raise DataError(f"{shown}: can't be read ({error.strerror})") from None
-    first_line = text.split("\n", 1)[0]
-    delimiter = max(_DELIMITERS, key=first_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows: list[_Row] = []
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        _check_header(header, shown)
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append(_row(header, cells, reader.line_num, shown))
-    except csv.Error as error:
-        raise DataError(f"{shown}: line {reader.line_num} is no valid CSV ({error})") from None
-    return rows, "group" in header
-
-
-def _check_header(header: Sequence[str], shown: str) -> None:
-    if not any(header):
-        raise DataError(f"{shown}: is empty; its first line must be: path,label")
-    for name in header:
-        if name not in _COLUMNS:
-            raise DataError(f'{shown}: unknown column "{printable(name)[:60]}"; {nearest(name, _COLUMNS)}')
-        if header.count(name) > 1:
-            raise DataError(f'{shown}: the column "{name}" is there twice')
-    for name in _REQUIRED:
-        if name not in header:
-            raise DataError(f'{shown}: the column "{name}" is missing; the first line must be: path,label')
-
-
-def _row(header: Sequence[str], cells: Sequence[str], line: int, shown: str) -> _Row:
-    if len(cells) != len(header):
-        raise DataError(f"{shown}: line {line} has {len(cells)} columns and the header {len(header)}")
-    values = dict(zip(header, cells, strict=True))
-    for name in _REQUIRED:
-        if not values[name].strip():
-            raise DataError(f"{shown}: line {line} has no {name}")
-    split = values.get("split", "").strip().lower()
+def _row(
+    number: int, cells: Cells, column: str, shown: str, once: dict[str, str], spellings: set[str]
+) -> tuple[str, _Row]:
+    path = str(cells["path"])
+    if not path.strip():
+        raise DataError(f"{shown} has no path")
+    found = cells[column]
+    if isinstance(found, str):
+        found = found.split(_BETWEEN_LABELS) if column == "labels" else [found]
+    raw = [label for label in found if label.strip()]
+    if not raw:
+        raise DataError(f"{shown} has no {column}")
+    spellings.update(raw)
+    labels = dict.fromkeys(class_name(label.strip()) for label in raw)  # in order, each once
+    split = str(cells.get("split", "")).strip().lower()
     if split and split not in SPLIT_SYNONYMS:
-        raise DataError(
-            f'{shown}: line {line} has the split "{printable(split)}"; use train, val, test, or leave it empty'
-        )
-    return _Row(
-        line=line,
-        path=posixpath.normpath(values["path"]),
-        label=class_name(values["label"].strip()),
+        raise DataError(f'{shown} has the split "{printable(split)}"; use train, val, test, or leave it empty')
+    group = str(cells.get("group", "")).strip()
+    return posixpath.normpath(path), _Row(
+        number=number,
+        labels=tuple(once.setdefault(label, label) for label in labels),
         split=SPLITS.index(SPLIT_SYNONYMS[split]) if split else UNASSIGNED,
-        group=values.get("group", "").strip(),
+        group=once.setdefault(group, group),
     )

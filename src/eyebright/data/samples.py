@@ -42,11 +42,13 @@ class SampleTable:
     names: tuple[str, ...]
     """N names, unique, that the store can read; for folders the path below the root, with forward slashes."""
     labels: NDArray[np.int64]
-    """(N,) indices into `classes`."""
+    """(N,) indices into `classes`; where a sample may have several, the first of them."""
     classes: tuple[str, ...]
     """K class names, sorted; every one has at least one sample somewhere in the table it was read into."""
     splits: NDArray[np.int8]
     """(N,) indices into `SPLITS`, or UNASSIGNED."""
+    label_sets: NDArray[np.bool_] | None = None
+    """(N, K) which classes each sample has, at least one; None where every sample has exactly its label."""
     groups: tuple[str, ...] | None = None
     """N group names: samples of one group (one patient, one burst) stay in one split."""
     notes: tuple[str, ...] = ()
@@ -56,6 +58,7 @@ class SampleTable:
         count = len(self.names)
         assert self.labels.shape == (count,)
         assert self.splits.shape == (count,)
+        assert self.label_sets is None or self.label_sets.shape == (count, len(self.classes))
         assert self.groups is None or len(self.groups) == count
 
     def __len__(self) -> int:
@@ -68,6 +71,7 @@ class SampleTable:
             self,
             names=tuple(self.names[i] for i in rows),
             labels=self.labels[rows],
+            label_sets=None if self.label_sets is None else self.label_sets[rows],
             splits=self.splits[rows],
             groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
         )
@@ -81,8 +85,11 @@ class SampleTable:
         return self.take(self.rows(split))
 
     def counts(self) -> dict[str, int]:
-        """How many samples each class has, by name."""
-        found = np.bincount(self.labels, minlength=len(self.classes))
+        """How many samples each class has, by name; a sample of several classes counts for each."""
+        if self.label_sets is None:
+            found = np.bincount(self.labels, minlength=len(self.classes))
+        else:
+            found = self.label_sets.sum(axis=0)
         return {name: int(n) for name, n in zip(self.classes, found, strict=True)}
 
     def with_classes(self, classes: Sequence[str]) -> SampleTable:
@@ -92,7 +99,7 @@ class SampleTable:
             DataError: a sample's class is not in the list.
         """
         index = {name: i for i, name in enumerate(classes)}
-        used = sorted({self.classes[i] for i in set(self.labels.tolist())})
+        used = sorted(name for name, count in self.counts().items() if count)
         unknown = [name for name in used if name not in index]
         if unknown:
             raise DataError(
@@ -100,4 +107,21 @@ class SampleTable:
                 f"it knows {', '.join(classes)}"
             )
         lookup = np.array([index.get(name, -1) for name in self.classes], dtype=np.int64)
-        return replace(self, labels=lookup[self.labels], classes=tuple(classes))
+        label_sets = None
+        if self.label_sets is not None:
+            label_sets = np.zeros((len(self), len(classes)), dtype=np.bool_)
+            label_sets[:, [index[name] for name in used]] = self.label_sets[:, [self.classes.index(c) for c in used]]
+        return replace(self, labels=lookup[self.labels], label_sets=label_sets, classes=tuple(classes))
+
+    def require_single_labels(self) -> None:
+        """Refuse a table whose samples may have several labels, before work that can use only one.
+
+        Raises:
+            DataError: it is one.
+        """
+        if self.label_sets is not None:
+            several = int((self.label_sets.sum(axis=1) > 1).sum())
+            raise DataError(
+                f"the data give several labels to a sample ({several:,} of {len(self):,} have more than one), which "
+                "can be read but not yet learned or measured; give one label each, in a column named label"
+            )

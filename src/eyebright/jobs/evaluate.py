@@ -45,6 +45,7 @@ def evaluate(
     folder = Path(run)
     predictor = load(folder)
     table = read_samples(data, min_classes=1)
+    table.require_single_labels()
     if decisions is not None:
         table = decide(table, decisions, progress, classes=predictor.class_names, min_classes=1).applied.table
     for note in table.notes:

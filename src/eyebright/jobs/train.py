@@ -150,6 +150,7 @@ def prepare(
 ) -> Prepared:
     """The data as a table with splits, as decided; what was noticed is said."""
     table = read_samples(data)
+    table.require_single_labels()
     decided = None if decisions is None else decide(table, decisions, progress)
     if decided is not None:
         table = decided.applied.table
