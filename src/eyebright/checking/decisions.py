@@ -33,7 +33,7 @@ _ACTIONS: tuple[Action, ...] = get_args(Action)
 _RANK = {"keep": 0, "relabel": 1, "exclude": 2}
 _DELIMITERS = (",", ";", "\t")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_FORMULA = re.compile(r"'*\s*[=+\-@\t\r＝＋－＠]")
+_FORMULA = re.compile(r"'*[ \t\n\v\f\r\u00a0\u3000]*[=+\-@\t\r＝＋－＠]")  # the page's script has the same
 """What a spreadsheet would take for the start of a formula; an apostrophe before it makes it text."""
 _NAMED = 20
 
@@ -76,7 +76,7 @@ def arm(cell: str) -> str:
 
 
 def read_decisions(path: Path, classes: Sequence[str]) -> tuple[Decision, ...]:
-    """The decisions of a file, one for each sample and digest: the one that counts most.
+    """The decisions of a file, in its order; a repeated line counts once.
 
     Args:
         path: a CSV file with the columns sample and action, and if wanted digest, label and reason; separated by
@@ -93,7 +93,8 @@ def read_decisions(path: Path, classes: Sequence[str]) -> tuple[Decision, ...]:
         raise DataError(f"{shown}: can't be read ({error.strerror or error})") from None
     delimiter = max(_DELIMITERS, key=text.split("\n", 1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    found: dict[tuple[str, str], tuple[int, Decision]] = {}
+    found: dict[Decision, None] = {}
+    relabelled: dict[tuple[str, str], tuple[int, str]] = {}
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         _check_header(header, shown)
@@ -102,18 +103,18 @@ def read_decisions(path: Path, classes: Sequence[str]) -> tuple[Decision, ...]:
                 continue
             where = f"{shown}: line {reader.line_num}"
             decision = _decision(header, cells, classes, where)
-            key = (decision.digest, decision.sample)
-            line, earlier = found.setdefault(key, (reader.line_num, decision))
-            if {earlier.action, decision.action} == {"relabel"} and earlier.label != decision.label:
-                raise DataError(
-                    f"{where} relabels {printable(decision.sample)} as {printable(decision.label)}, and line {line} as "
-                    f"{printable(earlier.label)}; keep the right one"
-                )
-            if _RANK[decision.action] > _RANK[earlier.action]:
-                found[key] = (reader.line_num, decision)
+            found[decision] = None
+            if decision.action == "relabel":
+                key = (decision.digest, decision.sample)
+                line, label = relabelled.setdefault(key, (reader.line_num, decision.label))
+                if label != decision.label:
+                    raise DataError(
+                        f"{where} relabels {printable(decision.sample)} as {printable(decision.label)}, and "
+                        f"line {line} as {printable(label)}; keep the right one"
+                    )
     except csv.Error as error:
         raise DataError(f"{shown}: line {reader.line_num} is no valid CSV ({error})") from None
-    return tuple(decision for _, decision in found.values())
+    return tuple(found)
 
 
 def _check_header(header: Sequence[str], shown: str) -> None:
@@ -217,7 +218,7 @@ def _match(
     matched: dict[int, Decision] = {}
     problems: dict[str, list[str]] = {}
     moved = []
-    for decision in decisions:
+    for decision in _strongest(decisions):
         row = row_of.get(decision.sample)
         if row is not None and decision.digest in ("", digests[row]):
             _settle(matched, row, decision)
@@ -236,6 +237,16 @@ def _match(
         else:
             problems.setdefault("is no longer there", []).append(decision.sample)
     return matched, problems
+
+
+def _strongest(decisions: Sequence[Decision]) -> list[Decision]:
+    """One decision for each sample and content: the one that counts most."""
+    found: dict[tuple[str, str], Decision] = {}
+    for decision in decisions:
+        key = (decision.digest, decision.sample)
+        if key not in found or _RANK[decision.action] > _RANK[found[key].action]:
+            found[key] = decision
+    return list(found.values())
 
 
 def _settle(matched: dict[int, Decision], row: int, decision: Decision) -> None:

@@ -65,6 +65,8 @@ class CheckReport:
     counts: dict[str, int]
     """Samples of each class."""
     findings: tuple[Finding, ...]
+    digests: dict[str, str]
+    """sha256 of the content of every sample that a finding names; empty where it could not be fetched."""
     notes: tuple[str, ...]
     """What reading the source noticed, and what was not looked for and why."""
     seconds: float

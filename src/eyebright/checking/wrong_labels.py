@@ -3,7 +3,7 @@
 Every image is judged by a linear head that has seen neither it nor its near-duplicates, on the embeddings of the
 starter ResNet-50. Judged twice: the second heads are fitted without the samples that the first ones suspect. How many
 labels are wrong is counted class by class (a class that the head is rarely sure of needs less); which ones, by how
-little the head believes in the label given.
+little the head believes in the label given. Imports torch only when it is called.
 Shapes: N samples, D embedding width, K classes.
 
 Source:
@@ -21,10 +21,7 @@ from numpy.typing import NDArray
 from eyebright.checking.findings import Decision, Finding, Kind
 from eyebright.data.cache import read_squares
 from eyebright.data.samples import SampleTable
-from eyebright.embedding.embed import embed
-from eyebright.embedding.linear import STRENGTHS, fit_linear_head
 from eyebright.errors import printable
-from eyebright.models.weights import load_pretrained
 from eyebright.progress import Progress, SilentProgress
 
 KINDS = (
@@ -79,6 +76,9 @@ def find_wrong_labels(
         WeightsError: the starter weights are not installed.
         ModuleNotFoundError: torch is not installed.
     """
+    from eyebright.embedding.embed import embed
+    from eyebright.models.weights import load_pretrained
+
     progress = progress or SilentProgress()
     counts = np.bincount(table.labels, minlength=len(table.classes))
     notes = []
@@ -191,7 +191,7 @@ def predict_out_of_fold(
     num_classes: int,
     trusted: NDArray[np.bool_],
     *,
-    strengths: Sequence[float] = STRENGTHS,
+    strengths: Sequence[float] = (),
     progress: Progress | None = None,
 ) -> NDArray[np.float64]:
     """(N, K): every sample's probabilities, by a head that was fitted on the other folds.
@@ -205,10 +205,13 @@ def predict_out_of_fold(
         folds: (N,)
         num_classes: K.
         trusted: (N,) the samples that heads are fitted on; all are judged.
-        strengths: what to choose among, from strong to weak.
+        strengths: what to choose among, from strong to weak; by default what a head is usually fitted with.
         progress: if a stop is requested, KeyboardInterrupt is raised.
     """
+    from eyebright.embedding.linear import STRENGTHS, fit_linear_head
+
     progress = progress or SilentProgress()
+    strengths = strengths or STRENGTHS
     probabilities = np.zeros((len(labels), num_classes))
     present = np.unique(folds).tolist()
     for fold in present:

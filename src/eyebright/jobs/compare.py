@@ -14,11 +14,10 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
+from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.train import (
-    Data,
     build_comparison,
     choose_settings,
-    describe_data,
     fit_network,
     prepare,
     write_report,

@@ -15,7 +15,8 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import decide, digest_samples
-from eyebright.jobs.train import Data, evaluate_warm_up
+from eyebright.jobs.given import Data
+from eyebright.jobs.train import evaluate_warm_up
 from eyebright.progress import Progress, SilentProgress
 
 

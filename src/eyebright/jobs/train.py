@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.bundle.store import save_bundle
 from eyebright.checking.decisions import write_decisions
-from eyebright.data.decode import decode, decode_array
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.data.splits import assign_splits
-from eyebright.errors import ImageError, printable
+from eyebright.errors import printable
 from eyebright.evaluation.compare import Comparison, Contestant, CurvePoint
 from eyebright.evaluation.evaluate import evaluate
 from eyebright.evaluation.render import render_run
@@ -32,6 +31,7 @@ from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import Decided, decide
+from eyebright.jobs.given import Data, describe_data, image_reader
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.models.catalog import count_multiply_adds, count_parameters, find_model
 from eyebright.progress import Progress, SilentProgress
@@ -40,8 +40,6 @@ from eyebright.training.history import EpochRecord, save_history
 from eyebright.training.settings import Settings
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
-
-Data = str | os.PathLike[str] | SampleTable | tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -165,13 +163,6 @@ def prepare(
     for note in table.notes:
         progress.warn(note)
     return Prepared(table=table, decided=decided)
-
-
-def describe_data(data: Data) -> str:
-    """A short name for data: the last part of its path."""
-    if isinstance(data, str | os.PathLike):
-        return Path(os.fsdecode(data)).resolve().stem or "data"
-    return "arrays" if isinstance(data, tuple) else "table"
 
 
 def fit_network(
@@ -302,12 +293,5 @@ def write_report(
 ) -> None:
     """`report.json` and `report.html` into a folder."""
 
-    def read_thumbnail(name: str) -> NDArray[np.uint8] | None:
-        try:
-            content = table.store.read(name)
-            return decode(content, name) if isinstance(content, bytes) else decode_array(content, name)
-        except ImageError:
-            return None
-
     runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-    runs.write_text(folder / runs.REPORT_HTML, render(comparison, read_thumbnail))
+    runs.write_text(folder / runs.REPORT_HTML, render(comparison, image_reader(table)))

@@ -1,0 +1,37 @@
+"""What a job is given: the forms that data may have, a short name for them, and a look at one image. No torch here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright.data.decode import decode, decode_array
+from eyebright.data.samples import SampleTable
+from eyebright.errors import ImageError
+
+Data = str | os.PathLike[str] | SampleTable | tuple[Any, ...]
+
+
+def describe_data(data: Data) -> str:
+    """A short name for data: the last part of its path."""
+    if isinstance(data, str | os.PathLike):
+        return Path(os.fsdecode(data)).resolve().stem or "data"
+    return "arrays" if isinstance(data, tuple) else "table"
+
+
+def image_reader(table: SampleTable) -> Callable[[str], NDArray[np.uint8] | None]:
+    """What reads a table's images for a page: a name -> (H, W, 3), or None where it can't be shown."""
+
+    def read(name: str) -> NDArray[np.uint8] | None:
+        try:
+            content = table.store.read(name)
+            return decode(content, name) if isinstance(content, bytes) else decode_array(content, name)
+        except ImageError:
+            return None
+
+    return read
