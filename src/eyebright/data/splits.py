@@ -1,13 +1,17 @@
 """Which samples are trained on, which choose the best epoch (val), and which are locked away to measure (test).
 
-A sample's place depends on the seed and on its own name, not on the order of the files nor on other classes.
+An image's place in test is decided by its content and the seed alone: the sha256 of both, read as a number in [0, 1),
+lies below the share that test shall have, or it does not. So the same images stay in test when the folder grows, is
+renamed or is read in another order, and equal files always share a split. The price is that a class gets its share on
+average and not to the image. Val needs no lock and gets its share of each class exactly, by rank.
+N samples, U units (whole groups, or single samples), K classes, P samples of the pool that is divided.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +21,41 @@ from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.errors import DataError, SettingsError
 
 _TRAIN, _VAL, _TEST = (SPLITS.index(split) for split in ("train", "val", "test"))
+_FAR_OFF = 1.5  # times the share asked for, or the share asked for by this: worth a note
+_FEW = 30  # images below which any share is far off
 
 
 def assign_splits(
-    table: SampleTable, *, seed: int = 0, val_fraction: float = 0.2, test_fraction: float = 0.2
+    table: SampleTable,
+    *,
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.2,
+    digests: Sequence[str] | None = None,
+    together: Iterable[Sequence[int]] = (),
 ) -> SampleTable:
     """The same table with every sample in train, val or test.
 
     A split that the data brings is kept as it is. Where val or test is absent, it is taken from the rest (samples
-    marked train or nothing), class by class: those whose sha256 of seed and name is lowest. Groups stay whole. No
-    class loses its last training sample: one image goes to train, two to train and test.
+    marked train or nothing). Groups, equal files and what `together` joins stay whole; a group that the data names is
+    placed by its name, any other by the lowest number among its contents.
+
+    Where promises collide, the earlier one of these wins:
+    1. A class keeps a sample to train on. Of one image it goes to train, of two to train and test, of three to each.
+    2. A class of two or more has a sample in test: where no content falls there by itself, the lowest stands in.
+    3. What is in test stays there as the data grow. This holds for all but stand-ins, which go back to train or val
+       when a content of their class falls into test by itself, or a lower one joins.
+    4. Test has its share. It is on average: of n images alone, give or take sqrt(n * share * (1 - share)); of groups,
+       somewhat more, and groups without a name are tested rather more often than single images.
 
     Args:
         seed: another seed, another draw.
         val_fraction: what val gets of each class's samples that are not in test, above 0 and below 1.
-        test_fraction: what test gets of each class's samples.
+        test_fraction: what test gets of each class's samples, on average.
+        digests: (N,) the sha256 of each sample's content, empty where there is none; see `cache.digest_table`.
+            Without it, names take the place of contents.
+        together: rows that belong together, such as near-duplicates. What the data's own splits have cut stays cut:
+            that is a leak to be found by a check, not an error here.
 
     Raises:
         SettingsError: a fraction is out of range.
@@ -43,69 +67,258 @@ def assign_splits(
     given = set(table.splits.tolist()) - {UNASSIGNED}
     splits = _follow_groups(table)
     pool = np.flatnonzero((splits == UNASSIGNED) | (splits == _TRAIN))
-    splits[pool] = _TRAIN
+    notes: list[str] = []
     if len(pool):
-        units = _units(table, pool, seed)
-        left = np.bincount(table.labels[pool], minlength=len(table.classes))  # (K,) still in train
+        unit_of = _join(table, digests, together)
+        _follow_units(splits, unit_of)
+        pool = np.flatnonzero((splits == UNASSIGNED) | (splits == _TRAIN))
+        splits[pool] = _TRAIN
+    if len(pool) and not {_VAL, _TEST} <= given:
+        places = _places(table, pool, seed, digests)
         if _TEST not in given:
-            spare = 1 if _VAL in given else 2
-            _carve(table, splits, units, left, split=_TEST, fraction=test_fraction, spare=spare)
+            units = _gather(table, pool, unit_of, places[:, 0])
+            locked = _leave(units, units.place < test_fraction, spare=1 if _VAL in given else 2)
+            chosen = _stand_in(units, locked, np.full(len(table.classes), len(pool)))
+            splits[pool[chosen[units.unit_of]]] = _TEST
+            notes += _test_notes(table, units, locked, chosen, test_fraction)
         if _VAL not in given:
-            _carve(table, splits, units, left, split=_VAL, fraction=val_fraction, spare=1)
+            left = splits[pool] == _TRAIN
+            units = _gather(table, pool[left], unit_of, places[left, 1])
+            wanted, quota = _share(units, val_fraction, len(table.classes))
+            chosen = _stand_in(units, _leave(units, wanted, spare=1), quota)
+            splits[pool[left][chosen[units.unit_of]]] = _VAL
     _check(table, splits)
-    return replace(table, splits=splits, notes=(*table.notes, *_notes(table, splits, given)))
+    return replace(table, splits=splits, notes=(*table.notes, *notes, *_notes(table, splits, given)))
 
 
-def _carve(
+def assign_folds(
     table: SampleTable,
-    splits: NDArray[np.int8],
-    units: Sequence[Sequence[NDArray[np.int64]]],
-    left: NDArray[np.int64],
+    k: int,
     *,
-    split: int,
-    fraction: float,
-    spare: int,
-) -> None:
-    """Move each class's first units out of train until the split has its share; changes `splits` and `left`.
+    seed: int = 0,
+    digests: Sequence[str] | None = None,
+    together: Iterable[Sequence[int]] = (),
+) -> NDArray[np.int64]:
+    """(N,) the fold of each sample in [0, k), for cross-validation; splits are not looked at.
+
+    Each class is spread evenly: without groups its folds differ by one sample at the most. Groups, equal files and
+    what `together` joins stay in one fold. The order of the samples and their names (given digests) change nothing.
 
     Args:
-        units: for each class its groups or single samples, as rows, in the order of their hashes.
-        left: (K,) how many samples of each class are still in train.
-        fraction: of the samples that are in train now.
-        spare: how many of a class a large fraction leaves for the splits still to be filled.
+        k: how many folds, at least 2.
+        seed, digests, together: as for `assign_splits`.
+
+    Raises:
+        SettingsError: k is below 2.
+        DataError: there are fewer samples or groups than folds.
     """
-    for of_class in units:
-        remaining = [rows for rows in of_class if splits[rows[0]] == _TRAIN]
-        total = sum(len(rows) for rows in remaining)
-        quota = max(1, min(int(total * fraction + 0.5), total - spare))
-        taken = 0
-        for rows in remaining:
-            lost = np.bincount(table.labels[rows], minlength=len(left))
-            empties_a_class = bool(((lost > 0) & (lost >= left)).any())
-            overshoots = taken > 0 and taken + len(rows) / 2 > quota
-            if taken >= quota:
+    if k < 2:
+        raise SettingsError(f"the number of folds is {k}; it must be at least 2")
+    rows = np.arange(len(table))
+    units = _gather(table, rows, _join(table, digests, together), _places(table, rows, seed, digests)[:, 2])
+    if len(units.place) < k:
+        what = "samples" if len(units.place) == len(table) else "groups of samples that belong together"
+        raise DataError(f"{len(units.place):,} {what} can't be divided into {k} folds; ask for fewer folds")
+    fold_of = np.full(len(units.place), -1, dtype=np.int64)
+    held = np.zeros((len(table.classes), k), dtype=np.int64)  # samples of each class in each fold
+    rows_of = np.split(units.rows_by_unit, np.cumsum(units.size)[:-1])
+    large = np.flatnonzero(units.size > 1)
+    for unit in large[np.lexsort((units.place[large], -units.size[large]))].tolist():
+        fold = int(np.lexsort((held.sum(axis=0), held[units.label[unit]]))[0])
+        fold_of[unit] = fold
+        np.add.at(held, (units.labels[rows_of[unit]], fold), 1)
+    alone = np.flatnonzero(units.size == 1)
+    alone = alone[np.lexsort((units.place[alone], units.label[alone]))]
+    for label, members in zip(*_runs(units.label[alone], alone), strict=True):
+        free = _fill(held[label], len(members), held.sum(axis=0))
+        fold_of[members] = free
+        held[label] += np.bincount(free, minlength=k)
+    return fold_of[units.unit_of]
+
+
+def _fill(held: NDArray[np.int64], count: int, total: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(count,) folds that bring `held` (k,) as near to even as can be, in turn; the emptier of `total` first."""
+    k = len(held)
+    order = np.lexsort((np.arange(k), total, held))
+    level = held[order]
+    # How many it takes to raise the lowest j folds to the height of the next; those beyond get none.
+    needed = np.arange(1, k) * level[1:] - np.cumsum(level[:-1])
+    raised = int(np.searchsorted(needed, count, side="left")) + 1
+    height, rest = divmod(count + int(level[:raised].sum()), raised)
+    gets = height - level[:raised] + (np.arange(raised) < rest)
+    turn = np.concatenate([np.arange(n) for n in gets.tolist()])
+    folds = np.repeat(order[:raised], gets)
+    in_turn: NDArray[np.int64] = folds[np.argsort(turn, kind="stable")]
+    return in_turn
+
+
+def _runs(keys: NDArray[np.int64], values: NDArray[np.int64]) -> tuple[list[int], list[NDArray[np.int64]]]:
+    """The values of each run of equal keys, and the keys."""
+    if not len(keys):
+        return [], []
+    starts = np.flatnonzero(np.diff(keys)) + 1
+    return keys[np.concatenate(([0], starts))].tolist(), np.split(values, starts)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Units:
+    """The P samples of a pool as U units that are never divided."""
+
+    unit_of: NDArray[np.int64]
+    """(P,) the unit of each sample."""
+    labels: NDArray[np.int64]
+    """(P,)"""
+    place: NDArray[np.float64]
+    """(U,) in [0, 1): the lowest number among its samples."""
+    size: NDArray[np.int64]
+    """(U,) how many samples it has."""
+    label: NDArray[np.int64]
+    """(U,) the class that most of its samples have."""
+    rows_by_unit: NDArray[np.int64]
+    """(P,) positions in the pool, unit after unit."""
+
+
+def _gather(
+    table: SampleTable, pool: NDArray[np.int64], unit_of: NDArray[np.int64], places: NDArray[np.float64]
+) -> _Units:
+    """Args: pool: (P,) rows. unit_of: (N,) any number for each unit. places: (P,)."""
+    _, numbers = np.unique(unit_of[pool], return_inverse=True)
+    by_unit = np.argsort(numbers, kind="stable")
+    size = np.bincount(numbers)
+    starts = np.cumsum(size) - size
+    labels = table.labels[pool]
+    label = labels[by_unit[starts]]
+    for unit in np.flatnonzero(size > 1).tolist():
+        label[unit] = np.bincount(labels[by_unit[starts[unit] : starts[unit] + size[unit]]]).argmax()
+    return _Units(
+        unit_of=numbers,
+        labels=labels,
+        place=np.minimum.reduceat(places[by_unit], starts),
+        size=size,
+        label=label,
+        rows_by_unit=by_unit,
+    )
+
+
+def _leave(units: _Units, wanted: NDArray[np.bool_], *, spare: int) -> NDArray[np.bool_]:
+    """(U,) the wanted units, without those after which fewer than `spare` units of one of their classes come.
+
+    So every class keeps its last `spare` units, and a unit that may go still may when others join: nothing that is
+    added takes away what comes after it.
+    """
+    count = len(units.place)
+    position = np.empty(count, dtype=np.int64)
+    position[np.argsort(units.place, kind="stable")] = np.arange(count)
+    there = np.unique(units.labels * count + position[units.unit_of])  # once for each class and unit of it
+    label, where = np.divmod(there, count)
+    after = np.searchsorted(there, (label + 1) * count) - np.arange(len(there)) - 1
+    fewest = np.full(count, count, dtype=np.int64)  # by position
+    np.minimum.at(fewest, where, after)
+    allowed: NDArray[np.bool_] = wanted & (fewest[position] >= spare)
+    return allowed
+
+
+def _share(units: _Units, fraction: float, num_classes: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """(U,) the first units of each class until it has its share, at least one sample; and (K,) that share."""
+    total = np.bincount(units.label, weights=units.size, minlength=num_classes).astype(np.int64)
+    quota = np.maximum(1, np.minimum((total * fraction + 0.5).astype(np.int64), total - 1))
+    # A unit larger than the whole share comes last, or it would take the place of all others.
+    order = np.lexsort((units.place, units.size > quota[units.label], units.label))
+    sizes = units.size[order]
+    before = np.cumsum(sizes) - sizes
+    before -= (np.cumsum(total) - total)[units.label[order]]
+    wanted = np.empty(len(order), dtype=np.bool_)
+    wanted[order] = before + sizes / 2 <= quota[units.label[order]]
+    return wanted, quota
+
+
+def _stand_in(units: _Units, chosen: NDArray[np.bool_], quota: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(U,) the chosen units, and for every class without any its first that leaves each of its classes a sample.
+
+    Args:
+        quota: (K,) units of at most so many samples come first.
+    """
+    chosen = chosen.copy()
+    there = np.bincount(units.labels, minlength=len(quota))
+    taken = np.bincount(units.labels[chosen[units.unit_of]], minlength=len(quota))
+    lacking = np.flatnonzero((there > 1) & (taken == 0))
+    if not len(lacking):
+        return chosen
+    by_label = np.argsort(units.labels, kind="stable")
+    bounds = np.concatenate(([0], np.cumsum(there)))
+    starts = np.concatenate(([0], np.cumsum(units.size)))
+    for label in lacking.tolist():
+        if taken[label]:  # by a stand-in of another class that is of this class too
+            continue
+        own = np.unique(units.unit_of[by_label[bounds[label] : bounds[label + 1]]])
+        for unit in own[np.lexsort((units.place[own], units.size[own] > quota[label]))].tolist():
+            rows = units.rows_by_unit[starts[unit] : starts[unit + 1]]
+            lost = np.bincount(units.labels[rows], minlength=len(quota))
+            if ((there - taken - lost >= 1) | (lost == 0)).all():
+                chosen[unit] = True
+                taken += lost
                 break
-            if empties_a_class or overshoots:
-                continue
-            splits[rows] = split
-            left -= lost
-            taken += len(rows)
+    return chosen
 
 
-def _units(table: SampleTable, pool: NDArray[np.int64], seed: int) -> list[list[NDArray[np.int64]]]:
-    """For each class its units, whole groups or single samples, ordered by hash; a group is its commonest class's."""
-    members: dict[str, list[int]] = {}
+def _places(
+    table: SampleTable, pool: NDArray[np.int64], seed: int, digests: Sequence[str] | None
+) -> NDArray[np.float64]:
+    """(P, 3) numbers in [0, 1) for test, val and folds: from the seed and the group's name, else the content."""
+    prefix = f"{seed}|".encode()
+    hashes = bytearray()
     for row in pool.tolist():
-        members.setdefault(table.names[row] if table.groups is None else table.groups[row], []).append(row)
-    units: list[list[NDArray[np.int64]]] = [[] for _ in table.classes]
-    for name in sorted(members, key=lambda name: (_rank(seed, name), name)):
-        rows = np.array(members[name], dtype=np.int64)
-        units[int(np.bincount(table.labels[rows]).argmax())].append(rows)
-    return units
+        if table.groups is not None:
+            key = table.groups[row].encode("utf-8", "surrogateescape")
+        elif digests is not None and digests[row]:
+            key = bytes.fromhex(digests[row])
+        else:
+            key = table.names[row].encode("utf-8", "surrogateescape")
+        hashes += hashlib.sha256(prefix + key).digest()[:24]
+    numbers = np.frombuffer(bytes(hashes), dtype=">u8").reshape(len(pool), 3)
+    return (numbers >> np.uint64(11)).astype(np.float64) / 2.0**53
 
 
-def _rank(seed: int, name: str) -> bytes:
-    return hashlib.sha256(f"{seed}|{name}".encode("utf-8", "surrogateescape")).digest()
+def _join(table: SampleTable, digests: Sequence[str] | None, together: Iterable[Sequence[int]]) -> NDArray[np.int64]:
+    """(N,) the lowest row of each sample's unit: those of a named group, of equal content, or joined by the caller."""
+    parent = list(range(len(table)))
+
+    def find(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    def join(one: int, other: int) -> None:
+        first, second = find(one), find(other)
+        parent[max(first, second)] = min(first, second)
+
+    if table.groups is not None:
+        _join_equal(table.groups, join)
+    if digests is not None:
+        assert len(digests) == len(table)
+        _join_equal(digests, join)
+    for rows in together:
+        for row in rows[1:]:
+            join(int(rows[0]), int(row))
+    return np.array([find(row) for row in range(len(table))], dtype=np.int64)
+
+
+def _join_equal(keys: Sequence[str], join: Callable[[int, int], None]) -> None:
+    first: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        if key:
+            other = first.setdefault(key, row)
+            if other != row:
+                join(other, row)
+
+
+def _follow_units(splits: NDArray[np.int8], unit_of: NDArray[np.int64]) -> None:
+    """Samples without a split follow those of their unit that have one: to test if any is there, else to val."""
+    strongest = np.full(len(splits), UNASSIGNED, dtype=np.int8)
+    np.maximum.at(strongest, unit_of, splits)
+    free = splits == UNASSIGNED
+    splits[free] = strongest[unit_of[free]]
 
 
 def _follow_groups(table: SampleTable) -> NDArray[np.int8]:
@@ -145,6 +358,31 @@ def _check(table: SampleTable, splits: NDArray[np.int8]) -> None:
                 f"{len(table.classes)} classes are too few to divide; give at least three images for a class"
                 + (", in three groups" if table.groups is not None else "")
             )
+
+
+def _test_notes(
+    table: SampleTable,
+    units: _Units,
+    locked: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+    fraction: float,
+) -> list[str]:
+    notes = []
+    stand_ins = np.unique(units.labels[(chosen & ~locked)[units.unit_of]])
+    if len(stand_ins):
+        notes.append(
+            f"{counted(len(stand_ins), 'class is', 'classes are')} so small that an image stands in to be tested, "
+            f"which may be trained on once there are more: {listed([table.classes[i] for i in stand_ins.tolist()])}"
+        )
+    tested = int(units.size[chosen].sum())
+    total = len(units.labels)
+    if total >= _FEW and not fraction / _FAR_OFF <= tested / total <= fraction * _FAR_OFF:
+        notes.append(
+            f"{tested:,} of {total:,} images ({100 * tested / total:.0f} %) are tested, where {100 * fraction:.0f} % "
+            "were asked for: each image or group is drawn by its own content, so that it stays where it is; "
+            "another seed draws anew"
+        )
+    return notes
 
 
 def _notes(table: SampleTable, splits: NDArray[np.int8], given: set[int]) -> list[str]:
