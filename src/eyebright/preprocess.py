@@ -1,7 +1,8 @@
 """Preprocessing: the fixed way from a decoded image to what a network sees. Saved with the model.
 
 Training, evaluation, prediction and export all call this one object, so they can't differ.
-The steps: file -> decoded with `short_side` -> (H, W, 3) uint8 -> `square` -> (R, R, C) -> `crop` -> (S, S, C) -> `normalise` -> (C, S, S) float32.
+The steps: a file, decoded with `short_side` -> (H, W, 3) uint8 -> `square` -> (R, R, C) -> `crop` -> (S, S, C) ->
+`normalise` -> (C, S, S) float32.
 `square` is what training caches; random augmentation takes the place of `crop` there and nowhere else.
 Shapes: N images, H x W pixels, C channels (1 or 3), R side after resizing, S side that the network sees.
 """
@@ -41,8 +42,8 @@ class Preprocessing:
     std: tuple[float, ...] = IMAGENET_STD
     """Divides each channel after that."""
     oversample: int = 2
-    """JPEGs are decoded at the smallest of 1/2, 1/4 and 1/8 of their size that leaves the shorter side at least this many
-    times R, if any does. 0: always at full size, as for classifiers that were saved before there was a choice."""
+    """JPEGs are decoded at the smallest of 1/2, 1/4 and 1/8 of their size that leaves the shorter side at least this
+    many times R, if any does. 0: always at full size, as for classifiers that were saved before there was a choice."""
 
     def __post_init__(self) -> None:
         if not all(type(side) is int for side in (self.image_size, self.resize)):

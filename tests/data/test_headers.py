@@ -53,9 +53,9 @@ def test_the_previews_in_a_cameras_jpeg_are_no_frames() -> None:
 
 
 def test_a_header_is_read_without_the_pixels() -> None:
-    content = saved(Image.new("L", (4000, 4000)), "PNG")
+    content = saved(Image.new("L", (2800, 2800)), "PNG")
     began = time.perf_counter()
-    assert read_header(content[:1000], "x").width == 4000
+    assert read_header(content[:1000], "x").width == 2800
     assert time.perf_counter() - began < 0.1
 
 

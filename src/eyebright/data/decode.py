@@ -36,6 +36,7 @@ from eyebright.errors import ImageError
 
 MAX_FILE_BYTES = 1 << 30
 
+_STRIP_PIXELS = 1 << 20
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 
 
@@ -53,13 +54,13 @@ def decode(content: bytes, name: str, *, short_side: int = 0) -> NDArray[np.uint
 
     Raises:
         ImageError: empty, not an image, truncated, damaged, or too large: over 100 megapixels (64 if it is no JPEG),
-            or over 16 where the file is too small to hold them.
+            or over 8 where the file is too small to hold them.
     """
     with typed_errors(name):
         image = open_image(content, name)
-        with _alone_if_large(image.size):
-            if image.format in JPEG_KINDS:
-                return _decode_jpeg(image, content, short_side, name)
+        if image.format in JPEG_KINDS:
+            return _decode_jpeg(image, content, short_side, name)
+        with _alone_if_large(image.width * image.height):
             return _pixels(image, name)
 
 
@@ -82,7 +83,7 @@ def decode_array(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     check_size((array.shape[1], array.shape[0]), name)
     pixels = _eight_bit(array, name)
     if pixels.shape[2] == 4:
-        return _on_white(Image.fromarray(pixels))
+        return np.array(_on_white(Image.fromarray(pixels)))
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
@@ -112,9 +113,9 @@ def decode_anything(image: object, name: str | None = None, *, short_side: int =
         with typed_errors(name):
             check_size(image.size, name)
             content = _unloaded_jpeg(image)
-            with _alone_if_large(image.size):
-                if content is not None:
-                    return _decode_jpeg(image, content, short_side, name)
+            if content is not None:
+                return _decode_jpeg(image, content, short_side, name)
+            with _alone_if_large(image.width * image.height):
                 return _pixels(image, name)
     if isinstance(image, np.ndarray):
         return decode_array(image, name or "array")
@@ -153,20 +154,22 @@ def read_file(path: str | Path, name: str) -> bytes:
 def _decode_jpeg(image: Image.Image, content: bytes, short_side: int, name: str) -> NDArray[np.uint8]:
     """(H, W, 3), upright, reduced as far as `short_side` allows; `image` is only opened, and left as it is."""
     scale = _jpeg_scale(image.size, short_side)
-    if image.mode in ("RGB", "L"):
-        pixels = _decode_jpeg_fast(content, image.size, scale, name)
-        if pixels is not None:
-            profile = image.info.get("icc_profile")
-            if image.mode == "L":  # three equal channels
-                if profile is not None:
-                    pixels = _on_white(convert_to_srgb(Image.fromarray(pixels[..., 0]), profile))
-            else:
-                pixels = convert_array_to_srgb(pixels, profile)
-            return _upright(pixels, read_orientation(image))
-    again = open_image(content, name)
-    if scale > 1:
-        again.draft(again.mode, (max(1, again.width // scale), max(1, again.height // scale)))
-    return _pixels(again, name, read_orientation(image))
+    # A progressive one is held whole in memory while it is decoded, whatever its scale.
+    held = image.width * image.height // (1 if image.info.get("progressive") else scale * scale)
+    with _alone_if_large(held):
+        pixels = _decode_jpeg_fast(content, image.size, scale, name) if image.mode in ("RGB", "L") else None
+        if pixels is None:
+            again = open_image(content, name)
+            if scale > 1:
+                again.draft(again.mode, (max(1, again.width // scale), max(1, again.height // scale)))
+            return _pixels(again, name, read_orientation(image))
+    profile = image.info.get("icc_profile")
+    if image.mode == "RGB":
+        pixels = convert_array_to_srgb(pixels, profile)
+    elif profile is not None:
+        grey = np.asarray(convert_to_srgb(Image.fromarray(pixels[..., 0].copy()), profile))
+        pixels = np.repeat(grey[..., None], 3, axis=2)
+    return _upright(pixels, read_orientation(image))
 
 
 def _jpeg_scale(size: tuple[int, int], short_side: int) -> int:
@@ -222,41 +225,66 @@ def _pixels(image: Image.Image, name: str, orientation: int = 0) -> NDArray[np.u
         silence_libtiff()
     image.load()
     orientation = orientation or read_orientation(image)  # after loading: Pillow turns TIFFs itself while it loads them
-    if image.mode.startswith("I;16"):
-        values: NDArray[Any] = np.asarray(image).astype(np.uint16)
-    elif image.mode == "I" and image.format in ("PPM", "PNG"):  # 16 bits, held by Pillow as 32
-        values = np.asarray(image).clip(0, 65535).astype(np.uint16)
-    elif image.mode in ("I", "F"):
-        values = np.asarray(image)
-    elif image.mode not in _PLAIN_MODES:
+    if image.mode in ("I", "F") and not _holds_sixteen_bits(image):
+        return _upright(decode_array(np.asarray(image), name), orientation)  # as a whole: its range decides
+    if image.mode not in _PLAIN_MODES and not _holds_sixteen_bits(image):
         raise ImageError(name, f"has colour mode {image.mode}, which can't be read; save it as RGB")
-    else:
-        return _upright(_on_white(_in_srgb(image)), orientation)
-    return _upright(decode_array(values, name), orientation)
+    pixels = np.empty((image.height, image.width, 3), dtype=np.uint8)
+    rows = max(1, _STRIP_PIXELS // image.width)  # strip by strip, for no second copy of a large image
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = image if bottom - top == image.height else image.crop((0, top, image.width, bottom))
+        if _holds_sixteen_bits(image):
+            pixels[top:bottom] = _eight_bit(_sixteen_bit(strip), name)[..., None]
+        else:
+            pixels[top:bottom] = _on_white(_in_srgb(strip, inverted=_inks_are_inverted(image)))
+    return _upright(pixels, orientation)
 
 
-def _in_srgb(image: Image.Image) -> Image.Image:
+def _holds_sixteen_bits(image: Image.Image) -> bool:
+    """A grey image of 16 bits, which Pillow holds for some formats as 32."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PPM", "PNG"))
+
+
+def _sixteen_bit(image: Image.Image) -> NDArray[np.uint16]:
+    """(H, W); the one value that a PNG may declare transparent becomes white."""
+    values: NDArray[np.uint16] = np.asarray(image).clip(0, 65535).astype(np.uint16)
+    transparent = image.info.get("transparency")
+    if isinstance(transparent, int):
+        values[values == transparent] = 65535
+    return values
+
+
+def _inks_are_inverted(image: Image.Image) -> bool:
+    """Pillow takes the inks of every JPEG as Adobe stores them, upside down; only those with Adobe's mark are."""
+    return image.format in JPEG_KINDS and image.mode == "CMYK" and "adobe" not in image.info
+
+
+def _in_srgb(image: Image.Image, *, inverted: bool) -> Image.Image:
     """A Pillow image of a plain mode, loaded -> L, RGB or RGBA."""
     profile = image.info.get("icc_profile")
     if image.mode == "CMYK":
-        if image.format in JPEG_KINDS and "adobe" not in image.info:
-            image = ImageChops.invert(image)  # Pillow takes every JPEG's inks as Adobe stores them: inverted
-        return convert_to_srgb(image, profile)
+        return convert_to_srgb(ImageChops.invert(image) if inverted else image, profile)
     if not image.has_transparency_data:
-        return convert_to_srgb(image.convert("L" if image.mode in ("1", "L") else "RGB"), profile)
+        wanted = "L" if image.mode in ("1", "L") else "RGB"
+        return convert_to_srgb(image if image.mode == wanted else image.convert(wanted), profile)
     clear = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+    if profile is None:
+        return clear
     colours = convert_to_srgb(clear.convert("RGB"), profile)
     colours.putalpha(clear.getchannel("A"))
     return colours
 
 
 def _on_white(image: Image.Image) -> NDArray[np.uint8]:
-    """L, RGB or RGBA -> (H, W, 3)."""
+    """L, RGB or RGBA -> (H, W, 3), or (H, W, 1) if grey."""
+    if image.mode == "L":
+        return np.asarray(image)[..., None]
     if image.mode != "RGBA":
-        return np.array(image.convert("RGB"))
+        return np.asarray(image)
     white = Image.new("RGB", image.size, (255, 255, 255))
     white.paste(image, mask=image)
-    return np.array(white)
+    return np.asarray(white)
 
 
 def _eight_bit(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
@@ -302,6 +330,6 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
 _one_large = threading.Lock()
 
 
-def _alone_if_large(size: tuple[int, int]) -> contextlib.AbstractContextManager[Any]:
-    """Large images wait for each other, so that a thread for each CPU can't need a GB for each CPU."""
-    return _one_large if size[0] * size[1] > LARGE else contextlib.nullcontext()
+def _alone_if_large(pixels: int) -> contextlib.AbstractContextManager[Any]:
+    """Large images wait for each other, so that a thread for each CPU can't need half a GB for each CPU."""
+    return _one_large if pixels > LARGE else contextlib.nullcontext()

@@ -26,10 +26,12 @@ MAX_MEGAPIXELS = 100
 """Of a JPEG, an array or a Pillow image."""
 MAX_MEGAPIXELS_WHOLE = 64
 """Of a file in another format, which can't be decoded at a reduced scale."""
-LARGE = 16_000_000
-"""Pixels from which an image must be likely to be one (see `_check_plausible`), and is decoded alone."""
+LARGE = 32_000_000
+"""Pixels above which images are decoded one at a time."""
+_DOUBTED = 8_000_000
 _MAX_EXPANSION = 600
-_MAX_SCANS = 100
+_MAX_SCANS = 20
+_MAX_SCANNED = 500_000_000
 
 _HAS_AVIF = "avif" in features.modules and bool(features.check("avif"))
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", *(("AVIF",) if _HAS_AVIF else ()))
@@ -81,15 +83,20 @@ def read_header(content: bytes, name: str) -> ImageHeader:
     """
     with typed_errors(name), open_image(content, name) as image:
         kind = "JPEG" if image.format in JPEG_KINDS else str(image.format)
+        orientation = 1 if _surely_upright(image, content) else read_orientation(image)
+        size = image.size
+        if kind == "TIFF" and orientation >= 5:
+            size = size[::-1]  # of a TIFF, Pillow says the size as turned
+        has_alpha, has_profile = image.has_transparency_data, bool(image.info.get("icc_profile"))
         return ImageHeader(
             format=kind,
             mode=image.mode,
-            width=image.width,
-            height=image.height,
-            frames=1 if kind == "JPEG" else max(1, int(getattr(image, "n_frames", 1))),
-            orientation=read_orientation(image),
-            has_alpha=image.has_transparency_data,
-            has_profile=bool(image.info.get("icc_profile")),
+            width=size[0],
+            height=size[1],
+            frames=1 if kind == "JPEG" else _count_frames(image),
+            orientation=orientation,
+            has_alpha=has_alpha,
+            has_profile=has_profile,
         )
 
 
@@ -140,16 +147,19 @@ def _check_plausible(image: Image.Image, content: bytes, name: str) -> None:
     """Refuse a small file that claims to hold a huge image: a bomb, or a header that was damaged.
 
     A photo shrinks some 3-fold in a PNG and 20-fold in a JPEG, a blank sheet of paper up to 511-fold in a JPEG. What
-    grows more than 600-fold, to over 16 megapixels, holds nothing that is worth the memory. And a JPEG may come in any
-    number of scans, each of which costs as much as the whole image.
+    grows more than 600-fold, to over 8 megapixels, holds nothing that is worth the memory. And a JPEG may come in any
+    number of scans, each of which costs as much as a pass over the whole image; programs write some 10.
     """
     pixels = image.width * image.height
-    if pixels > LARGE and pixels * _BITS.get(image.mode, 8 * len(image.getbands())) / 8 > _MAX_EXPANSION * len(content):
+    bits = _BITS.get(image.mode, 8 * len(image.getbands()))
+    if pixels > _DOUBTED and pixels * bits > 8 * _MAX_EXPANSION * len(content):
         raise ImageError(
             name, f"claims {image.width} x {image.height} pixels, which its {len(content)} bytes can hardly hold"
         )
-    if image.format in JPEG_KINDS and content.count(b"\xff\xda") > _MAX_SCANS:
-        raise ImageError(name, f"is a JPEG in more than {_MAX_SCANS} scans, which no program writes; save it anew")
+    if image.format in JPEG_KINDS:
+        scans = content.count(b"\xff\xda")
+        if scans > _MAX_SCANS and scans * pixels > _MAX_SCANNED:
+            raise ImageError(name, f"is a JPEG of {scans} scans, more than any program writes; save it anew")
 
 
 def _claimed_webp_size(content: bytes) -> tuple[int, int]:
@@ -165,6 +175,21 @@ def _claimed_webp_size(content: bytes) -> tuple[int, int]:
     if kind == b"VP8 ":
         return int.from_bytes(chunk[6:8], "little") & 0x3FFF, int.from_bytes(chunk[8:10], "little") & 0x3FFF
     return 1, 1
+
+
+def _count_frames(image: Image.Image) -> int:
+    """At least 1, also where what comes behind the first frame is damaged."""
+    try:
+        return max(1, int(getattr(image, "n_frames", 1)))
+    except Exception:  # the first frame may be well all the same, and Pillow raises nearly anything
+        return 1
+
+
+def _surely_upright(image: Image.Image, content: bytes) -> bool:
+    """A PNG without EXIF. Pillow would decode all its pixels in search of EXIF behind them."""
+    return image.format == "PNG" and not any(
+        mark in content for mark in (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
+    )
 
 
 def read_orientation(image: Image.Image) -> int:
