@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -35,7 +37,10 @@ def test_a_folder_its_zip_and_its_manifest_give_the_same_table(tmp_path: Path, w
     manifest = tmp_path / "photos.csv"
     manifest.write_text("path,label\n" + "".join(f"photos/{name},{name[:3]}\n" for name in NAMES))
     folder = read_samples(root)
-    for source in (str(root), archive, manifest):
+    with tarfile.open(tmp_path / "photos.tar", "w") as plain, tarfile.open(tmp_path / "photos.tgz", "w:gz") as packed:
+        for tar in (plain, packed):
+            tar.add(root, "photos")
+    for source in (str(root), archive, manifest, tmp_path / "photos.tar", tmp_path / "photos.tgz"):
         table = read_samples(source)
         assert table.classes == folder.classes
         assert table.labels.tolist() == folder.labels.tolist()
@@ -63,7 +68,7 @@ def test_what_is_no_source_is_refused_with_what_would_be(tmp_path: Path) -> None
     with pytest.raises(DataError, match="none: does not exist"):
         read_samples(tmp_path / "none")
     (tmp_path / "photos.rar").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"give a folder of class folders, or a \.zip, \.csv or \.npz file"):
+    with pytest.raises(DataError, match=r"give a folder of class folders, or a \.zip, \.tar, \.csv, .* file"):
         read_samples(tmp_path / "photos.rar")
     with pytest.raises(DataError, match="a tuple of 1 is no data"):
         read_samples((np.zeros((1, 2, 2)),))
@@ -163,6 +168,35 @@ def test_a_zip_gives_its_images(inside: Path) -> None:
     zipped(inside / "photos", inside / "all.zip")
     names, _ = unlabelled("all.zip", "photos/a.png")
     assert names == ["all.zip/photos/a.png", "all.zip/photos/b.png", "all.zip/photos/deep/c.png", "photos/a.png"]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_gives_its_images(inside: Path, mode: Literal["w", "w:gz", "w:xz"]) -> None:
+    name = f"all.tar{mode[1:].replace(':', '.')}"
+    with tarfile.open(name, mode) as file:
+        file.add("photos")
+        link = tarfile.TarInfo("photos/link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "a.png"
+        file.addfile(link)
+    names, unreadable = unlabelled(name, "photos/a.png")
+    assert names == [f"{name}/photos/a.png", f"{name}/photos/b.png", f"{name}/photos/deep/c.png", "photos/a.png"]
+    assert unreadable == []
+
+
+def test_an_archive_beside_images_does_not_make_a_folder_of_shards(inside: Path, write_images: WriteImages) -> None:
+    write_images(inside / "data", NAMES)
+    (inside / "data" / "backup.tar").write_bytes(b"x")
+    (inside / "data" / "cat" / "table.parquet").write_bytes(b"x")
+    table = read_samples(inside / "data")
+    assert len(table) == 8
+    assert table.notes == ("2 files that are no images left out: backup.tar, cat/table.parquet",)
+
+
+def test_tars_and_tables_in_one_folder_are_refused(tmp_path: Path) -> None:
+    for name in ("a.tar", "b.parquet"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match="holds tar and Parquet files; give one kind"):
+        read_samples(tmp_path)
 
 
 def test_nothing_at_all_is_refused(inside: Path) -> None:

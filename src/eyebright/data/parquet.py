@@ -28,6 +28,7 @@ from eyebright.errors import DataError, ImageError, MissingExtraError, OutputErr
 _IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "png", "bytes")
 _LABEL_NAMES = ("label", "labels", "class", "fine_label", "target", "cls")
 _ROWS_AT_ONCE = 64
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _STATE, _INFO, _DICT = "state.json", "dataset_info.json", "dataset_dict.json"
 
 
@@ -61,7 +62,8 @@ class ColumnStore:
         content = file.read(int(row), self.locate(name))
         if content is None:
             raise ImageError(
-                self.locate(name), "holds no image, at most the path of one; save the data with its images"
+                self.locate(name),
+                "holds no image, at most the path of one, which is not opened; embed the images, as save_to_disk does",
             )
         return content
 
@@ -330,6 +332,9 @@ class _ArrowPart:
             self._batches = [file.get_batch(i) for i in range(file.num_record_batches)]
             self.schema = file.schema
         else:
+            # A stream that was cut off between two batches reads like a shorter one.
+            if source.read_at(len(_END_OF_STREAM), source.size() - len(_END_OF_STREAM)) != _END_OF_STREAM:
+                raise arrow.ArrowInvalid("it is cut off")
             self.schema = arrow.ipc.open_stream(arrow.memory_map(path)).schema
         self._starts = [0]
         for batch in self._batches:
@@ -400,7 +405,9 @@ class _ParquetPart:
 
     def _values(self) -> Iterator[Any]:
         try:
-            with self._arrow.parquet.ParquetFile(self._path, buffer_size=1 << 20) as file:
+            with self._arrow.parquet.ParquetFile(
+                self._path, buffer_size=1 << 20, page_checksum_verification=True
+            ) as file:
                 for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[self._column], use_threads=False):
                     for value in batch.column(0):
                         yield value.as_py()

@@ -93,9 +93,12 @@ def list_shards(pattern: str) -> list[str]:
         matches = sorted(glob(path, recursive=True)) if has_magic(path) and not os.path.exists(path) else [path]
         found += matches
     missing = [path for path in found if not os.path.isfile(path)]
-    if missing or not found:
-        absent = f": {listed(missing)}" if missing else ""
-        raise DataError(f"{printable(pattern)}: {counted(len(missing), 'shard is', 'shards are')} not there{absent}")
+    if missing:
+        raise DataError(
+            f"{printable(pattern)}: {counted(len(missing), 'file is', 'files are')} not there: {listed(missing)}"
+        )
+    if not found:
+        raise DataError(f"{printable(pattern)}: no file is named so")
     return list(dict.fromkeys(found))
 
 
