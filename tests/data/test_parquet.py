@@ -279,6 +279,18 @@ def test_a_full_disk_is_told(tmp_path: Path, images: list[bytes], monkeypatch: p
     with pytest.raises(OutputError, match=r"x\.parquet: can't be unpacked into .*No space left.*TMPDIR"):
         table.store.read(table.names[0])
     assert full.closed
+    monkeypatch.undo()  # there is room again
+    assert [table.store.read(name) for name in table.names] == images
+
+
+def test_a_parquet_file_that_is_gone_when_its_images_are_wanted_is_an_image_error(
+    tmp_path: Path, images: list[bytes]
+) -> None:
+    pq.write_table(dataset(images, [0, 1] * 3), tmp_path / "x.parquet")
+    table = read_samples(tmp_path / "x.parquet")
+    (tmp_path / "x.parquet").unlink()
+    with pytest.raises(ImageError, match=r"x\.parquet: row 0: can't be read"):
+        table.store.read(table.names[0])
 
 
 # A folder from save_to_disk

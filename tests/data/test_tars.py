@@ -172,7 +172,7 @@ def test_a_bomb_is_stopped_while_it_unpacks(tmp_path: Path, file_name: str, monk
     with tarfile.open(path, MODES[file_name]) as file, open("/dev/zero", "rb") as zeros:  # type: ignore[call-overload]
         file.addfile(info, zeros)
     written = []
-    monkeypatch.setattr("eyebright.data.tars._write", lambda unpacked, chunk, path: written.append(len(chunk)))
+    monkeypatch.setattr("eyebright.data.tars.write_unpacked", lambda unpacked, chunk, path: written.append(len(chunk)))
     with pytest.raises(DataError, match="unpacks to more than 200 times its size"):
         TarStore(str(path))
     assert sum(written) <= 20_000_000

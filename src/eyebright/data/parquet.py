@@ -23,11 +23,13 @@ from eyebright.data.archives import LIMITS
 from eyebright.data.folders import SPLIT_SYNONYMS, class_name, counted, listed, splits_named_in, table_of_labels
 from eyebright.data.manifests import Cells, check_header, table_of_rows
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
-from eyebright.errors import DataError, ImageError, MissingExtraError, OutputError, printable
+from eyebright.data.tars import write_unpacked
+from eyebright.errors import DataError, ImageError, MissingExtraError, printable
 
 _IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "png", "bytes")
 _LABEL_NAMES = ("label", "labels", "class", "fine_label", "target", "cls")
 _ROWS_AT_ONCE = 64
+_DAMAGED = object()
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 _STATE, _INFO, _DICT = "state.json", "dataset_info.json", "dataset_dict.json"
 
@@ -365,15 +367,19 @@ class _ParquetPart:
         self._lock = threading.Lock()
         self._copy: IO[bytes] | None = None
         self._ends = array("q", [0])
-        self._present: list[bool] = []
+        self._present = bytearray()
+        self._damaged = bytearray()
 
     def read(self, row: int, name: str) -> bytes | None:
         if not row < self._rows:
             raise ImageError(name, "there is no such row")
         with self._lock:
             if self._copy is None:
-                self._copy = self._unpack()
-            if row >= len(self._present):
+                try:
+                    self._copy = self._unpack()
+                except (self._arrow.ArrowException, OSError) as error:
+                    raise ImageError(name, f"can't be read ({printable(str(error))[:120]})") from None
+            if row >= len(self._damaged) or self._damaged[row]:
                 raise ImageError(name, "is damaged in its file")
             if not self._present[row]:
                 return None
@@ -382,37 +388,42 @@ class _ParquetPart:
 
     def _unpack(self) -> IO[bytes]:
         packed = os.path.getsize(self._path)
+        ends, present, damaged = array("q", [0]), bytearray(), bytearray()
         copy = tempfile.TemporaryFile(prefix="eyebright-")  # noqa: SIM115 - lives as long as the store
         try:
             for value in self._values():
                 content = _content(value)
-                LIMITS.check_total(self._ends[-1] + len(content or b""), packed, self._path)
-                copy.write(content or b"")
-                self._ends.append(self._ends[-1] + len(content or b""))
-                self._present.append(content is not None)
-            copy.flush()
-            weakref.finalize(self, copy.close)
-        except OSError as error:
-            copy.close()
-            raise OutputError(
-                f"{printable(self._path)}: can't be unpacked into {tempfile.gettempdir()} ({error.strerror or error}); "
-                "make room there, or set TMPDIR to a larger disk"
-            ) from None
+                ends.append(ends[-1] + len(content or b""))
+                present.append(content is not None)
+                damaged.append(value is _DAMAGED)
+                LIMITS.check_total(ends[-1], packed, self._path)
+                write_unpacked(copy, content or b"", self._path)
         except BaseException:
             copy.close()
             raise
+        weakref.finalize(self, copy.close)
+        self._ends, self._present, self._damaged = ends, present, damaged
         return copy
 
     def _values(self) -> Iterator[Any]:
-        try:
-            with self._arrow.parquet.ParquetFile(
-                self._path, buffer_size=1 << 20, page_checksum_verification=True
-            ) as file:
-                for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=[self._column], use_threads=False):
-                    for value in batch.column(0):
+        """The column's value in every row; _DAMAGED from a damaged page to the end of its row group."""
+        damage = (self._arrow.ArrowException, OSError)
+        with self._arrow.parquet.ParquetFile(self._path, buffer_size=1 << 20, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                left = file.metadata.row_group(group).num_rows
+                batches = file.iter_batches(
+                    batch_size=_ROWS_AT_ONCE, row_groups=[group], columns=[self._column], use_threads=False
+                )
+                while left > 0:
+                    try:
+                        values = next(batches).column(0)
+                    except (StopIteration, *damage):
+                        break
+                    for value in values:
                         yield value.as_py()
-        except (self._arrow.ArrowException, OSError):
-            return  # the rows from here on count as damaged
+                    left -= len(values)
+                for _ in range(left):
+                    yield _DAMAGED
 
 
 def _content(value: Any) -> bytes | None:

@@ -190,14 +190,19 @@ def _unpack(path: str, limits: Limits) -> IO[bytes] | None:
             while chunk := source.read(_CHUNK):
                 total += len(chunk)
                 limits.check_total(total, packed, path)
-                _write(unpacked, chunk, path)
+                write_unpacked(unpacked, chunk, path)
     except BaseException:
         unpacked.close()
         raise
     return unpacked
 
 
-def _write(unpacked: IO[bytes], chunk: bytes, path: str) -> None:
+def write_unpacked(unpacked: IO[bytes], chunk: bytes, path: str) -> None:
+    """Add to the temporary file that `path` is unpacked into.
+
+    Raises:
+        OutputError: there is no room for it.
+    """
     try:
         unpacked.write(chunk)
         unpacked.flush()
