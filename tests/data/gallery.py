@@ -438,13 +438,25 @@ def _tiffs() -> Iterator[Exhibit]:
     yield Exhibit(name="tiff-directory-of-itself", content=endless, error="TIFF header|damaged")
     claim = _tiff(7000, 7000)
     yield Exhibit(name="tiff-claims-49-megapixels", content=claim, error="can hardly hold")
+    content = _tiff(8, 8, samples=40)
+    yield Exhibit(name="tiff-of-40-channels", content=content, error="TIFF header|damaged")
     claim = _tiff(400_000, 400_000)
     yield Exhibit(name="tiff-400000-square", content=claim, error="400000 x 400000 pixels; the limit is 64")
 
 
-def _tiff(width: int, height: int) -> bytes:
+def _tiff(width: int, height: int, samples: int = 1) -> bytes:
     """A grey TIFF with room for a few pixels."""
-    tags = ((256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 200), (277, 1), (278, height), (279, 100))
+    tags = (
+        (256, width),
+        (257, height),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 200),
+        (277, samples),
+        (278, height),
+        (279, 100),
+    )
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return (b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)).ljust(300, b"\0")
 

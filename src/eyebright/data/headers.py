@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import functools
 import io
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
@@ -108,6 +109,7 @@ def open_image(content: bytes, name: str) -> Image.Image:
     """
     if not content:
         raise ImageError(name, "is empty")
+    _silence_pillow_log()
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         _check_file_size(_claimed_webp_size(content), "WEBP", name)  # its reader makes room as soon as it opens
     try:
@@ -260,6 +262,12 @@ def _quiet_pillow() -> Iterator[None]:
             if _quiet_threads == 0:
                 filters = cast("list[Any]", warnings.filters)
                 filters[:] = [entry for entry in filters if entry != ours]
+
+
+@functools.cache
+def _silence_pillow_log() -> None:
+    """Where nobody set up logging, Python would print what Pillow logs of a damaged file; who did still gets it."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @functools.cache
