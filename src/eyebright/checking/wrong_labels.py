@@ -37,6 +37,9 @@ KINDS = (
 FOLDS = 5
 FEWEST = 5
 """Samples of a class, below which none of it is judged: too little is left to learn the class from."""
+ENOUGH = 0.8
+"""A probability that is confident in any class: where classes are easy, their means are so high that a wrong label's
+image, pulled a little by that label, would just miss them."""
 IMAGE_SIZE = 128
 
 
@@ -116,7 +119,7 @@ def find_wrong_labels(
                 words=f"{printable(name)} is labelled {printable(given)} and looks like {printable(other)} "
                 f"({_percent(share)})",
                 samples=(name,),
-                score=share - float(probabilities[position, labels[position]]),
+                score=1 - float(probabilities[position, labels[position]]),
                 proposal=(
                     Decision(
                         sample=name,
@@ -237,7 +240,9 @@ def predict_out_of_fold(
     return probabilities
 
 
-def count_confident_joint(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> ConfidentJoint:
+def count_confident_joint(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, enough: float = 1.0
+) -> ConfidentJoint:
     """Given labels against those that the probabilities are confident of.
 
     A class counts for a sample if its probability reaches the mean that it has over the samples labelled so.
@@ -245,15 +250,19 @@ def count_confident_joint(probabilities: NDArray[np.float64], labels: NDArray[np
     Args:
         probabilities: (N, K), out of fold.
         labels: (N,) as given.
+        enough: a probability that counts even where the mean is higher.
 
     Source:
-        Northcutt et al., 2021, equations 1 and 2.
+        Northcutt et al., 2021, equations 1 and 2; there, nothing but the mean is enough.
     """
     count, num_classes = probabilities.shape
     sizes = np.bincount(labels, minlength=num_classes)
     sums = np.bincount(labels, weights=probabilities[np.arange(count), labels], minlength=num_classes)
     thresholds = np.where(sizes > 0, sums / np.maximum(sizes, 1), np.nan)
-    reached = probabilities >= np.where(np.isnan(thresholds), np.inf, thresholds)  # a class of nobody is never reached
+    lowest = np.where(
+        np.isnan(thresholds), np.inf, np.minimum(thresholds, enough)
+    )  # a class of nobody is never reached
+    reached = probabilities >= lowest
     likely = np.where(reached, probabilities, -1.0).argmax(axis=1)
     likely[~reached.any(axis=1)] = -1
     counts = np.zeros((num_classes, num_classes), dtype=np.int64)
@@ -272,7 +281,7 @@ def suspects(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> N
         probabilities: (N, K), out of fold.
         labels: (N,) as given.
     """
-    counts = count_confident_joint(probabilities, labels).counts
+    counts = count_confident_joint(probabilities, labels, enough=ENOUGH).counts
     believed = probabilities[np.arange(len(labels)), labels]
     found = np.argsort(believed, kind="stable")[: int(counts.sum() - np.trace(counts))]
     return found[believed[found] < probabilities[found].max(axis=1)]
