@@ -17,6 +17,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
+    "cache": [],
     "compare": [*STEERING, "--models"],
     "demo": ["--out", "--seed"],
     "evaluate": ["--decisions", "--out"],

@@ -73,12 +73,12 @@ def test_a_run_folder_holds_all_that_it_promises(run: Run) -> None:
     samples = runs.read_sample_records(run.folder / runs.SAMPLES)
     assert len(samples) == 48
     assert {sample.split for sample in samples} == {"train", "val", "test"}
-    assert all(bool(sample.sha256) == (sample.split != "test") for sample in samples)
+    assert all(len(sample.sha256) == 64 for sample in samples)
 
 
 def test_it_learns_what_is_easy(run: Run) -> None:
     assert run.report is not None
-    assert run.report.num_samples == 9
+    assert run.report.num_samples == 7
     assert run.report.accuracy >= 0.8
 
 
@@ -86,7 +86,7 @@ def test_the_manifest_says_what_was_measured(run: Run) -> None:
     provenance = read_manifest(run.folder / "bundle").provenance
     assert run.report is not None
     assert provenance["results"]["accuracy"] == run.report.accuracy
-    assert provenance["data"]["splits"] == {"train": 36, "val": 3, "test": 9}
+    assert provenance["data"]["splits"] == {"train": 38, "val": 3, "test": 7}
     assert provenance["settings"]["model"] == "cnn"
     assert len(provenance["data"]["fingerprint"]) == 64
 

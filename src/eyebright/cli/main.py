@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from eyebright import __version__
+from eyebright.cli.cache import cache
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models
 from eyebright.cli.use import evaluate, predict
@@ -34,7 +35,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, train, compare, evaluate, predict, models):
+for command in (demo, train, compare, evaluate, predict, models, cache):
     cli.add_command(command)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eyebright.evaluation.compare import Comparison
     from eyebright.evaluation.report import EvaluationReport
     from eyebright.inference.predictor import Prediction
+    from eyebright.jobs.cache import CacheContents
     from eyebright.jobs.models import ListedModel
 
 TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
@@ -240,6 +241,31 @@ def print_models(models: Sequence[ListedModel]) -> None:
     Console(highlight=False, width=max(_console().width, 132)).print(table, crop=False)
     print_line()
     print_line("Multiply-adds are for one image of 224 x 224; top-1 and top-5 as published for ImageNet.")
+
+
+def print_cache(cache: CacheContents) -> None:
+    """Where decoded images are kept, and each array of them, the last used first."""
+    from datetime import datetime
+
+    from rich.table import Table
+
+    if cache.arrays:
+        table = Table(box=None, pad_edge=False)
+        for name in ("images", "pixels", "MB", "last used"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("")
+        for array in cache.arrays:
+            table.add_row(
+                f"{array.num_images:,}",
+                f"{array.side} x {array.side}",
+                f"{array.size_bytes / 1e6:,.0f}",
+                datetime.fromtimestamp(array.used).strftime("%Y-%m-%d %H:%M"),
+                "" if array.state == "whole" else array.state,
+            )
+        _console().print(table)
+        print_line()
+    size, limit = cache.size_bytes / 1e9, cache.limit_bytes / 1e9
+    print_line(f"{size:,.1f} of at most {limit:,.1f} GB of decoded images in {cache.folder}")
 
 
 def is_terminal() -> bool:

@@ -1,5 +1,7 @@
 """Every image decoded once, in threads, into one array of squares; and the same as a stream for prediction.
 
+With a `SquareCache` the array is a file that the next run finds again; see `disk_cache`.
+
 N images, B images of a batch, R side after resizing, C channels.
 """
 
@@ -18,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.data.decode import decode, decode_array
+from eyebright.data.disk_cache import SquareArray, SquareCache
 from eyebright.data.samples import ImageStore, SampleTable
 from eyebright.errors import ImageError, OutputError
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
 
 _ROWS_PER_TASK = 8
+_DIGESTS_PER_STEP = 256
 _TASKS_AHEAD = 4  # for each thread: enough to keep it busy, few enough that Ctrl-C is quick
 
 
@@ -50,12 +54,19 @@ def read_squares(
     progress: Progress | None = None,
     threads: int | None = None,
     memory_limit: int = 1 << 30,
+    digests: Sequence[str] | None = None,
+    cache: SquareCache | None = None,
 ) -> Squares:
     """Decode every image of a table and bring it to R x R pixels; the same result on any number of threads.
+
+    With a cache the images are mapped from its file, decoded only where it does not have them yet, and otherwise the
+    same to the bit.
 
     Args:
         threads: None takes one for each CPU.
         memory_limit: in bytes; a larger array lives in a temporary file that is gone when the array is.
+        digests: (N,) what `digest_table` has found, if it has been asked; only used with a cache.
+        cache: keeps decoded images for the next run.
 
     Raises:
         OutputError: the temporary file does not fit on the disk.
@@ -63,22 +74,35 @@ def read_squares(
     """
     progress = progress or SilentProgress()
     count, side = len(table), preprocessing.resize
-    images = _empty((count, side, side, preprocessing.channels), memory_limit)
-    digests = [b""] * count
+    kept: SquareArray | None = None
+    found = [b""] * count
+    if cache is not None:
+        if digests is None:
+            digests = digest_table(table, progress=progress, threads=threads)
+        found = [bytes.fromhex(digest) for digest in digests]
+        kept = cache.open(found, preprocessing, warn=progress.warn)
+    images = _empty((count, side, side, preprocessing.channels), memory_limit) if kept is None else kept.images
     errors: dict[int, ImageError] = {}
 
     def read(rows: range) -> None:
         for row in rows:
-            digests[row], square = _read_one(table.store, table.names[row], preprocessing)
+            if kept is not None and kept.fetch(row):
+                continue
+            found[row], square = _read_one(table.store, table.names[row], preprocessing)
             if isinstance(square, ImageError):
                 errors[row] = square
+                if kept is not None:
+                    images[row] = 0
             else:
                 images[row] = square
+                if kept is not None:
+                    kept.keep(row, found[row])
 
     threads = threads or os.cpu_count() or 1
     waiting: deque[tuple[range, Future[None]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
     progress.start("reading images", count)
+    whole = False
     try:
         for start in range(0, count, _ROWS_PER_TASK):
             rows = range(start, min(start + _ROWS_PER_TASK, count))
@@ -87,9 +111,13 @@ def read_squares(
                 _finish_one(waiting, progress)
         while waiting:
             _finish_one(waiting, progress)
+        whole = True
     finally:
         pool.shutdown(cancel_futures=True)
         progress.finish()
+        if kept is not None:
+            kept.finish(whole=whole)
+            images = kept.images
 
     readable = np.ones(count, dtype=np.bool_)
     readable[list(errors)] = False
@@ -97,9 +125,40 @@ def read_squares(
         images=images,
         readable=readable,
         errors=dict(sorted(errors.items())),
-        digests=tuple(digest.hex() for digest in digests),
-        fingerprint=_fingerprint(table, digests),
+        digests=tuple(digest.hex() for digest in found),
+        fingerprint=_fingerprint(table, found),
     )
+
+
+def digest_table(
+    table: SampleTable, *, progress: Progress | None = None, threads: int | None = None
+) -> tuple[str, ...]:
+    """(N,) the sha256 of each sample's content, 64 hexadecimal digits; empty where it can't be fetched.
+
+    Raises:
+        KeyboardInterrupt: the user asked to stop.
+    """
+    progress = progress or SilentProgress()
+
+    def digest(name: str) -> str:
+        try:
+            return hash_content(table.store.read(name)).hex()
+        except ImageError:
+            return ""
+
+    digests: list[str] = []
+    pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="digest")
+    progress.start("recognising images by their content", len(table))
+    try:
+        for start in range(0, len(table), _DIGESTS_PER_STEP):
+            if progress.stop_requested:
+                raise KeyboardInterrupt
+            digests += pool.map(digest, table.names[start : start + _DIGESTS_PER_STEP])
+            progress.advance(len(digests))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        progress.finish()
+    return tuple(digests)
 
 
 def iter_squares(

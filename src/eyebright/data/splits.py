@@ -52,7 +52,7 @@ def assign_splits(
         seed: another seed, another draw.
         val_fraction: what val gets of each class's samples that are not in test, above 0 and below 1.
         test_fraction: what test gets of each class's samples, on average.
-        digests: (N,) the sha256 of each sample's content, empty where there is none; see `cache.digest_table`.
+        digests: (N,) the sha256 of each sample's content, empty where there is none; see `data.cache.digest_table`.
             Without it, names take the place of contents.
         together: rows that belong together, such as near-duplicates. What the data's own splits have cut stays cut:
             that is a leak to be found by a check, not an error here.

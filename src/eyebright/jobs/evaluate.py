@@ -65,7 +65,8 @@ def _without_known(table: SampleTable, folder: Path, progress: Progress) -> Samp
     if not path.is_file():
         progress.warn(f"there is no {runs.SAMPLES} in {folder}: which images it was trained on can't be told")
         return table
-    known = {record.sha256 for record in runs.read_sample_records(path) if record.sha256}
+    records = runs.read_sample_records(path)
+    known = {record.sha256 for record in records if record.sha256 and record.split != "test"}
     # What can't be fetched has no digest; it counts as an error in the evaluation.
     unseen = [row for row, digest in enumerate(digest_samples(table, progress)) if digest not in known]
     left_out = len(table) - len(unseen)

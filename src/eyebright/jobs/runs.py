@@ -114,7 +114,7 @@ class SampleRecord:
 
 
 def write_samples(path: Path, table: SampleTable, digests: Mapping[str, str]) -> None:
-    """Every sample as it was used; test samples were not read by training and have no sha256."""
+    """Every sample as it was used; what could not be fetched has no sha256."""
     scratch = path.with_name(f".{path.name}.new")
     with writing(path):
         try:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.bundle.store import save_bundle
 from eyebright.checking.decisions import write_decisions
+from eyebright.data.cache import digest_table
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.data.splits import assign_splits
@@ -139,6 +140,8 @@ class Prepared:
 
     table: SampleTable
     """With every sample in a split."""
+    digests: tuple[str, ...]
+    """(N,) the sha256 of each sample's content, empty where it can't be fetched."""
     decided: Decided | None
     """What a person decided about single samples, if they did; the table is already as decided."""
 
@@ -152,17 +155,19 @@ def prepare(
     decided = None if decisions is None else decide(table, decisions, progress)
     if decided is not None:
         table = decided.applied.table
+    digests = digest_table(table, progress=progress) if decided is None else decided.digests
     table = assign_splits(
         table,
         seed=settings.seed,
         val_fraction=settings.data.val_fraction,
         test_fraction=settings.data.test_fraction,
+        digests=digests,
     )
     counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
         progress.warn(note)
-    return Prepared(table=table, decided=decided)
+    return Prepared(table=table, digests=digests, decided=decided)
 
 
 def fit_network(
@@ -170,13 +175,14 @@ def fit_network(
 ) -> Contestant | None:
     """Train, save into `folder`, and measure what was saved on the test samples; None if it was interrupted."""
     table = prepared.table
-    trained = train_network(table, settings, progress=progress)
+    trained = train_network(table, settings, digests=prepared.digests, progress=progress)
     for error in trained.unreadable.values():
         progress.warn(f"left out: {error}")
     with runs.writing(folder):
         save_history(folder / runs.HISTORY, trained.history)
     runs.write_text(folder / runs.SETTINGS, to_toml(trained.settings))
-    runs.write_samples(folder / runs.SAMPLES, table, trained.digests)
+    digests = {**dict(zip(table.names, prepared.digests, strict=True)), **trained.digests}
+    runs.write_samples(folder / runs.SAMPLES, table, digests)
     if prepared.decided is not None:
         runs.write_text(folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
     bundle = folder / runs.BUNDLE

@@ -28,6 +28,8 @@ class DataSettings:
     """S in pixels; 0 chooses by network, effort and how large the images are."""
     fit: str = "squash"
     """How an oblong image becomes a square: "squash" keeps all of it, "crop" keeps its proportions."""
+    cache: bool = True
+    """Whether decoded images are kept on disk for the next run; `eyebright cache` shows and clears them."""
 
     def __post_init__(self) -> None:
         if self.image_size != 0 and not 8 <= self.image_size <= 1024:

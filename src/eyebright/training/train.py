@@ -6,7 +6,7 @@ Shapes: N samples, R side of the cached square, C channels, D embedding width, K
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,12 +20,14 @@ from eyebright.bundle.manifest import Architecture
 from eyebright.bundle.store import describe_architecture
 from eyebright.data.cache import Squares, read_squares
 from eyebright.data.decode import decode, decode_array
+from eyebright.data.disk_cache import FOLDER, SquareCache
 from eyebright.data.loader import Batches
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.embedding.embed import embed
 from eyebright.embedding.linear import fit_linear_head
 from eyebright.errors import DataError, ImageError, SettingsError, WeightsError, printable
 from eyebright.models.catalog import build_model, find_model
+from eyebright.models.download import cache_folder
 from eyebright.models.protocol import Network
 from eyebright.models.weights import LoadedWeights, default_weights, load_pretrained
 from eyebright.preprocess import Preprocessing
@@ -79,7 +81,13 @@ class _Material:
     device: str
 
 
-def train(table: SampleTable, settings: Settings, *, progress: Progress | None = None) -> TrainedNetwork:
+def train(
+    table: SampleTable,
+    settings: Settings,
+    *,
+    digests: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> TrainedNetwork:
     """Train one network on the table's training samples, choosing by its validation samples.
 
     The test samples are not looked at. The same table, settings and seed give the same network.
@@ -87,6 +95,7 @@ def train(table: SampleTable, settings: Settings, *, progress: Progress | None =
     Args:
         table: with every sample in a split.
         settings: see `Settings`; zeros are chosen here.
+        digests: (N,) the sha256 of each sample's content, if known: spares reading all once more for the cache.
         progress: shown throughout. If a stop is requested while there is something to keep, it is kept.
 
     Raises:
@@ -115,7 +124,14 @@ def train(table: SampleTable, settings: Settings, *, progress: Progress | None =
         # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.
         seen = replace(settings.data, image_size=preprocessing.image_size, fit=preprocessing.fit)
         settings = replace(settings, data=seen)
-        squares = read_squares(table, preprocessing, progress=progress, threads=settings.training.threads or None)
+        squares = read_squares(
+            table,
+            preprocessing,
+            progress=progress,
+            threads=settings.training.threads or None,
+            digests=None if digests is None else [digests[row] for row in rows.tolist()],
+            cache=SquareCache(cache_folder() / FOLDER) if settings.data.cache else None,
+        )
         train_rows, val_rows = _usable_rows(table, squares)
         if source is None:
             preprocessing = _measure_colours(squares.images, train_rows, preprocessing)
