@@ -219,17 +219,17 @@ def _match(
     problems: dict[str, list[str]] = {}
     moved = []
     for decision in _strongest(decisions):
-        row = row_of.get(decision.sample)
-        if row is not None and decision.digest in ("", digests[row]):
-            _settle(matched, row, decision)
+        named = row_of.get(decision.sample)
+        if named is not None and decision.digest in ("", digests[named]):
+            _settle(matched, named, decision)
         else:
             moved.append(decision)
     for decision in moved:
         # Of several copies only those count that no decision names: these are the ones that were not renamed.
         free = [row for row in copies.get(decision.digest, []) if row not in matched]
-        row = _likeliest(decision.sample, free, table.names)
-        if row is not None:
-            _settle(matched, row, decision)
+        likeliest = _likeliest(decision.sample, free, table.names)
+        if likeliest is not None:
+            _settle(matched, likeliest, decision)
         elif free:
             problems.setdefault("can't be told from its copies under other names", []).append(decision.sample)
         elif decision.sample in row_of and decision.digest not in copies:

@@ -284,7 +284,8 @@ def suspects(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> N
     counts = count_confident_joint(probabilities, labels, enough=ENOUGH).counts
     believed = probabilities[np.arange(len(labels)), labels]
     found = np.argsort(believed, kind="stable")[: int(counts.sum() - np.trace(counts))]
-    return found[believed[found] < probabilities[found].max(axis=1)]
+    worst: NDArray[np.int64] = found[believed[found] < probabilities[found].max(axis=1)]
+    return worst
 
 
 def _percent(share: float) -> str:

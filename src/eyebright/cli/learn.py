@@ -102,7 +102,7 @@ def train(
             progress=progress,
         )
     if result.interrupted or result.report is None or result.contestant is None:
-        decided = [] if decisions is None else ["--decisions", decisions]
+        decided = [] if decisions is None else ["--decisions", str(decisions)]
         output.print_line(f"Interrupted; the best network so far is kept in {result.folder}. It was not measured.")
         output.print_line("Measure it:     " + output.next_command("evaluate", result.folder, data, *decided))
         settings = result.predictor.manifest.provenance["settings"]
