@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +57,12 @@ def hash_tree() -> HashTree:
         }
 
     return hashes
+
+
+@pytest.fixture
+def restless_threads() -> Iterator[None]:
+    """Threads change places between any two steps, so that one missing lock shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

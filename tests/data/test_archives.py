@@ -239,14 +239,27 @@ def test_a_large_zip_in_the_64_bit_layout_is_counted_too(tmp_path: Path) -> None
         ZipStore(str(path), limits=Limits(entries=65_599))
 
 
+def test_of_two_entries_with_one_name_the_later_counts(write_zip: WriteZip, encode: Encode) -> None:
+    store = ZipStore(write_zip(["./cat/1.png", "cat/2.png", "cat/1.png", "cat/3.png"]))
+    assert store.names == ["cat/1.png", "cat/2.png", "cat/3.png"]
+    assert [store.read(name) for name in store.names] == [encode(seed=seed) for seed in (2, 1, 3)]
+
+
+@pytest.mark.parametrize("name", ["cat/犬 é.png", "./cat//1.png", "cat/ 1.png"])
+def test_names_that_stand_otherwise_in_the_zip_are_found(write_zip: WriteZip, encode: Encode, name: str) -> None:
+    store = ZipStore(write_zip(["dog/1.png", name]))
+    assert store.read(store.names[0]) == encode(seed=1)
+
+
 def test_an_entry_that_is_not_there_is_an_image_error(write_zip: WriteZip) -> None:
     with pytest.raises(ImageError, match="is not in the archive"):
         ZipStore(write_zip(["cat/1.png"])).read("cat/2.png")
 
 
+@pytest.mark.usefixtures("restless_threads")
 def test_many_threads_read_what_one_reads(write_zip: WriteZip, encode: Encode) -> None:
     names = [f"cat/{i}.png" for i in range(40)]
     store = ZipStore(write_zip(names))
     with ThreadPoolExecutor(8) as pool:
-        contents = list(pool.map(store.read, names * 5))
-    assert contents == [encode(seed=seed) for seed in range(40)] * 5
+        contents = list(pool.map(store.read, names * 20))
+    assert contents == [encode(seed=seed) for seed in range(40)] * 20

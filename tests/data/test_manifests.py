@@ -168,7 +168,7 @@ def test_classes_that_look_alike_are_kept_apart_and_named(read_text: ReadText) -
 
 
 def test_compatible_letters_look_alike_too(read_text: ReadText) -> None:
-    table = read_text("path,label\na.png,\ufb01sh\nb.png,fish\nc.png,dog\n")
+    table = read_text("path,label\na.png,\uff46ish\nb.png,fish\nc.png,dog\n")
     assert len(table.classes) == 3
     assert len(table.notes) == 1
 

@@ -365,6 +365,7 @@ def test_arrow_files_without_their_state_are_refused_with_a_way_out(tmp_path: Pa
 # Both
 
 
+@pytest.mark.usefixtures("restless_threads")
 @pytest.mark.parametrize("source", ["x.parquet", "saved"])
 def test_many_threads_read_what_one_reads(tmp_path: Path, encode: Encode, source: str) -> None:
     images = [encode(seed=seed) for seed in range(40)]
@@ -372,7 +373,7 @@ def test_many_threads_read_what_one_reads(tmp_path: Path, encode: Encode, source
     save_to_disk(tmp_path / "saved", dataset(images, [0, 1] * 20), shards=3)
     table = read_samples(tmp_path / source)
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(table.store.read, table.names * 5)) == images * 5
+        assert list(pool.map(table.store.read, table.names * 20)) == images * 20
 
 
 @pytest.mark.parametrize("source", ["x.parquet", "saved"])

@@ -44,6 +44,10 @@ def test_the_labels_of_a_sample_are_renumbered_by_name(several: SampleTable) -> 
     assert other.counts() == {"c": 2, "x": 0, "b": 2, "a": 2}
 
 
+def test_classes_without_a_sample_need_not_be_known(several: SampleTable) -> None:
+    assert sets(several.take([0]).with_classes(["c", "b"])) == [{"b", "c"}]
+
+
 def test_a_second_label_that_is_not_known_is_refused_too(several: SampleTable) -> None:
     only = several.take([0])  # b, and c as its second
     with pytest.raises(DataError, match="not among the ones the model knows: c"):

@@ -185,6 +185,7 @@ def test_a_pattern_names_shards(shards: Path) -> None:
 
 def test_test_shards_alone_are_no_division(shards: Path) -> None:
     assert set(read_samples(shards / "test" / "000.tar").splits.tolist()) == {UNASSIGNED}
+    (shards / "test" / "000.tar").rename(shards / "test" / "test-000.tar")
     assert set(read_samples(shards / "test").splits.tolist()) == {UNASSIGNED}
 
 

@@ -284,10 +284,11 @@ def test_two_streams_in_one_xz_are_one_tar(tmp_path: Path, write_tar: WriteTar) 
     assert len(read(str(path))) == 2
 
 
+@pytest.mark.usefixtures("restless_threads")
 @pytest.mark.parametrize("file_name", ["photos.tar", "photos.tar.gz"])
 def test_many_threads_read_what_one_reads(write_tar: WriteTar, encode: Encode, file_name: str) -> None:
     names = [f"cat/{i}.png" for i in range(40)]
     store = TarStore(write_tar(names, file_name))
     with ThreadPoolExecutor(8) as pool:
-        contents = list(pool.map(store.read, names * 5))
-    assert contents == [encode(seed=seed) for seed in range(40)] * 5
+        contents = list(pool.map(store.read, names * 20))
+    assert contents == [encode(seed=seed) for seed in range(40)] * 20

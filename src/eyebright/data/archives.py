@@ -11,6 +11,7 @@ import stat
 import struct
 import threading
 import zipfile
+from array import array
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -24,6 +25,7 @@ _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 # Of these zipfile unpacks no more than it is asked for. Of bzip2 and LZMA it unpacks all that it has read, and 4 kB of
 # bzip2 may be 4 GB; images are not packed so.
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_NUMBERS = 5
 _END = b"PK\x05\x06"
 _END_BYTES, _COMMENT_BYTES = 22, 0xFFFF
 _LOCATOR_64 = b"PK\x06\x07"
@@ -128,7 +130,12 @@ class ZipStore:
             raise DataError(f"{printable(path)}: is damaged or no zip file ({error})") from None
         except OSError as error:
             raise DataError(f"{printable(path)}: can't be opened ({error.strerror or error})") from None
-        self._entries: dict[str, zipfile.ZipInfo] = {}
+        self._rows: dict[str, int] = {}
+        self._entries = array("Q")
+        """Five numbers for each row, see `_numbers`: a million of zipfile's own objects take 700 MB."""
+        self._raw: dict[str, str] = {}
+        """Names -> how they stand in the zip, where that is different."""
+        locked: list[str] = []
         total = 0
         for info in self._file.infolist():
             if info.is_dir():
@@ -140,9 +147,17 @@ class ZipStore:
             if name is None:
                 self.unsafe.append(raw)
             elif name:
-                self._entries[name] = info
+                # Of two entries with one name the later counts, as when unpacking.
+                self._rows[name] = len(self._entries) // _NUMBERS
+                self._entries.extend(_numbers(info))
+                self._raw.pop(name, None)
+                if info.orig_filename != name:
+                    self._raw[name] = info.orig_filename
+                if info.flag_bits & _ENCRYPTED:
+                    locked.append(name)
+        self._file.filelist.clear()
+        self._file.NameToInfo.clear()
         limits.check_total(total, os.path.getsize(path), path)
-        locked = [name for name, info in self._entries.items() if info.flag_bits & _ENCRYPTED]
         if locked:
             raise DataError(
                 f"{printable(path)}: {counted(len(locked), 'entry is', 'entries are')} encrypted ({listed(locked)}); "
@@ -152,10 +167,10 @@ class ZipStore:
     @property
     def names(self) -> list[str]:
         """Every visible file, sorted."""
-        return sorted(self._entries)
+        return sorted(self._rows)
 
     def read(self, name: str) -> bytes:
-        info = self._entries.get(name)
+        info = self._find(name)
         if info is None:
             raise ImageError(self.locate(name), "is not in the archive")
         self.limits.check_entry(info.file_size, self.locate(name))
@@ -171,6 +186,28 @@ class ZipStore:
 
     def locate(self, name: str) -> str:
         return f"{self.path}/{name}"
+
+    def _find(self, name: str) -> zipfile.ZipInfo | None:
+        """What zipfile knew about an entry."""
+        row = self._rows.get(name)
+        if row is None:
+            return None
+        info = zipfile.ZipInfo(self._raw.get(name, name))
+        numbers = self._entries[row * _NUMBERS : (row + 1) * _NUMBERS]
+        info.header_offset, info.file_size, info.compress_size, info.CRC, packed = numbers
+        info.compress_type, info.flag_bits = divmod(packed, 1 << 16)
+        return info
+
+
+def _numbers(info: zipfile.ZipInfo) -> tuple[int, ...]:
+    """What reading an entry takes."""
+    return (
+        info.header_offset,
+        info.file_size,
+        info.compress_size,
+        info.CRC,
+        (info.compress_type << 16) + info.flag_bits,
+    )
 
 
 def read_zip(path: str, *, min_classes: int) -> SampleTable:
