@@ -1,0 +1,249 @@
+"""The same image more than once: byte for byte, or resized, cropped a little, recompressed, mirrored or brightened.
+
+Every image's coarse shape is compared with every other's, block by block, so that memory grows with N and never with
+N x N. What is near enough is opened again for a second look, which decides.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from eyebright.checking.alignment import Thumbnail, compare, mirror, shrink
+from eyebright.checking.findings import Decision, Finding, Kind
+from eyebright.checking.look import SHORT_SIDE, Looks, mirror_shapes
+from eyebright.data.decode import decode, decode_array
+from eyebright.data.folders import listed
+from eyebright.data.samples import SampleTable
+from eyebright.errors import ImageError
+from eyebright.progress import Progress, SilentProgress
+
+KINDS = (
+    Kind(
+        name="two-classes",
+        title="The same image under two classes",
+        severity="wrong",
+        reason="At most one of the labels can be right, and the images can't say which. Leave all of them out, or keep "
+        "those whose label you know to be right.",
+    ),
+    Kind(
+        name="duplicate",
+        title="The same file more than once",
+        severity="doubtful",
+        reason="It counts several times in training, and a copy in the test split is no test. Keep one.",
+    ),
+    Kind(
+        name="near-duplicate",
+        title="Nearly the same image more than once",
+        severity="doubtful",
+        reason="A copy that was resized, cropped, mirrored or saved anew; a second shot of the same thing looks like "
+        "one too. In train and test at once, they make the result look better than it is. Keep the best.",
+    ),
+)
+
+NEAR = 0.87
+"""Coarse shapes at least as alike as this get a second look."""
+COARSE = 0.9
+DETAIL = 0.8
+"""What the second look must find; among trashnet's pairs of different photos the most alike reaches 0.74."""
+NEIGHBOURS = 5
+"""Of each image at the most so many others, the nearest of those behind it in the table, get a second look."""
+_BLOCK = 1024
+_WIDE = 8192
+_PAIRS_PER_STEP = 256
+
+
+def find_duplicates(
+    table: SampleTable,
+    looks: Looks,
+    *,
+    groups: Sequence[Sequence[int]] | None = None,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> list[Finding]:
+    """One finding for each group of copies; those under more than one class are a kind of their own.
+
+    The proposal keeps one image of a group: of the last split (test before val before train), then the one of most
+    pixels, then the largest file. Under two classes nothing tells which label is right, so none is kept.
+
+    Args:
+        groups: what `group_duplicates` found, if it has been asked.
+
+    Raises:
+        KeyboardInterrupt: the user asked to stop.
+    """
+    if groups is None:
+        groups = group_duplicates(table, looks, progress=progress, threads=threads)
+    return [_finding(table, looks, rows) for rows in groups]
+
+
+def group_duplicates(
+    table: SampleTable, looks: Looks, *, progress: Progress | None = None, threads: int | None = None
+) -> list[list[int]]:
+    """Rows of the table that show the same image: each group sorted, of at least two, in order of their first rows.
+
+    Raises:
+        KeyboardInterrupt: the user asked to stop.
+    """
+    progress = progress or SilentProgress()
+    parent = list(range(len(table)))
+
+    def find(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    def join(a: int, b: int) -> None:
+        a, b = find(a), find(b)
+        parent[max(a, b)] = min(a, b)
+
+    first_of: dict[str, int] = {}
+    for row in np.flatnonzero(looks.readable).tolist():
+        join(first_of.setdefault(looks.digests[row], row), row)
+    rows = np.array(sorted(first_of.values()), dtype=np.int64)
+    rows = rows[looks.shapes[rows].any(axis=1)]  # blank images are alike without being copies
+    pairs = near_pairs(looks.shapes[rows], progress=progress)
+    pairs[:, :2] = rows[pairs[:, :2]]
+    pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+    pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="compare")
+    progress.start("comparing those alike", len(pairs))
+    try:
+        for start in range(0, len(pairs), _PAIRS_PER_STEP):
+            if progress.stop_requested:
+                raise KeyboardInterrupt
+            step = [(a, b, m) for a, b, m in pairs[start : start + _PAIRS_PER_STEP].tolist() if find(a) != find(b)]
+            for (a, b, _), same in zip(step, _confirm(table, step, pool), strict=True):
+                if same:
+                    join(a, b)
+            progress.advance(min(start + _PAIRS_PER_STEP, len(pairs)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+        progress.finish()
+
+    groups: dict[int, list[int]] = {}
+    for row in np.flatnonzero(looks.readable).tolist():
+        groups.setdefault(find(row), []).append(row)
+    return [rows for rows in groups.values() if len(rows) > 1]
+
+
+def near_pairs(shapes: NDArray[np.float16], *, progress: Progress | None = None) -> NDArray[np.int64]:
+    """Pairs whose coarse shapes are alike, as they are or with one of them mirrored.
+
+    Args:
+        shapes: (N, F * F), each of length 1.
+
+    Returns:
+        (P, 3) the smaller row, the larger row, and 1 if one must be mirrored; P is at most 2 * NEIGHBOURS * N.
+
+    Raises:
+        KeyboardInterrupt: the user asked to stop.
+    """
+    progress = progress or SilentProgress()
+    count = len(shapes)
+    plain = shapes.astype(np.float32)
+    found = [np.zeros((0, 3), dtype=np.int64)]
+    progress.start("comparing images", count)
+    try:
+        for start in range(0, count, _BLOCK):
+            end = min(start + _BLOCK, count)
+            for mirrored, block in ((0, plain[start:end]), (1, mirror_shapes(plain[start:end]))):
+                if progress.stop_requested:
+                    raise KeyboardInterrupt
+                found.append(_nearest(block, start, plain, mirrored))
+            progress.advance(end)
+    finally:
+        progress.finish()
+    return np.concatenate(found)
+
+
+def _nearest(block: NDArray[np.float32], start: int, plain: NDArray[np.float32], mirrored: int) -> NDArray[np.int64]:
+    """(P, 3) for each row of a block the few nearest of the rows behind it."""
+    ones: list[NDArray[np.int64]] = []
+    others: list[NDArray[np.int64]] = []
+    values: list[NDArray[np.float32]] = []
+    for left in range(start, len(plain), _WIDE):
+        alike = block @ plain[left : left + _WIDE].T
+        if left == start:  # itself and the rows before it
+            alike[np.tril_indices(len(block), m=alike.shape[1])] = 0
+        near = alike > NEAR
+        for row in np.flatnonzero(near.sum(axis=1) > NEIGHBOURS):  # else a million like images give 10^12 pairs
+            keep = np.argpartition(-alike[row], NEIGHBOURS)[:NEIGHBOURS]
+            near[row] = False
+            near[row, keep] = True
+        one, other = np.nonzero(near)
+        ones.append(one)
+        others.append(other + left)
+        values.append(alike[one, other])
+    one, other, value = np.concatenate(ones), np.concatenate(others), np.concatenate(values)
+    order = np.lexsort((-value, one))
+    one, other = one[order], other[order]
+    place = np.arange(len(one)) - np.searchsorted(one, one)  # among those of the same row
+    one, other = one[place < NEIGHBOURS], other[place < NEIGHBOURS]
+    return np.stack([one + start, other, np.full(len(one), mirrored)], axis=1).astype(np.int64)
+
+
+def _confirm(table: SampleTable, pairs: Sequence[tuple[int, int, int]], pool: ThreadPoolExecutor) -> list[bool]:
+    """Whether each pair (row, row, mirrored) is the same image, by opening both once more."""
+
+    def shrink_row(row: int) -> Thumbnail | None:
+        name = table.names[row]
+        try:
+            content = table.store.read(name)
+            if isinstance(content, bytes):
+                image = decode(content, name, short_side=SHORT_SIDE)
+            else:
+                image = decode_array(content, name)
+        except ImageError:  # gone since it was looked at
+            return None
+        return shrink(Image.fromarray(image).convert("L"))
+
+    rows = sorted({row for a, b, _ in pairs for row in (a, b)})
+    thumbnails = dict(zip(rows, pool.map(shrink_row, rows), strict=True))
+
+    def is_same(pair: tuple[int, int, int]) -> bool:
+        one, other = thumbnails[pair[0]], thumbnails[pair[1]]
+        if one is None or other is None:
+            return False
+        likeness = compare(mirror(one) if pair[2] else one, other)
+        return likeness.coarse >= COARSE and likeness.detail >= DETAIL
+
+    return list(pool.map(is_same, pairs))
+
+
+def _finding(table: SampleTable, looks: Looks, rows: Sequence[int]) -> Finding:
+    names = [table.names[row] for row in rows]
+    classes = sorted({table.classes[table.labels[row]] for row in rows})
+    exact = len({looks.digests[row] for row in rows}) == 1
+    if len(classes) > 1:
+        kind, leaving = "two-classes", list(rows)
+        likeness = "The same file stands" if exact else "The same image stands"
+        words = (
+            f"{likeness} under {listed(classes)}: {listed(names)}. Nothing tells which label is right; "
+            "if you accept, all are left out."
+        )
+    else:
+        kind = "duplicate" if exact else "near-duplicate"
+        best = max(
+            rows,
+            key=lambda row: (int(table.splits[row]), int(looks.sizes[row].prod()), int(looks.lengths[row]), -row),
+        )
+        leaving = [row for row in rows if row != best]
+        likeness = "The same file" if exact else "Nearly the same image"
+        words = f"{likeness} {len(rows)} times: {listed(names)}. If you accept, {listed([table.names[best]])} is kept."
+    return Finding(
+        kind=kind,
+        words=words,
+        samples=tuple(names),
+        score=len(rows) + (0.5 if exact else 0.0),
+        proposal=tuple(
+            Decision(sample=table.names[row], digest=looks.digests[row], action="exclude", reason=kind)
+            for row in leaving
+        ),
+    )
