@@ -88,9 +88,21 @@ def test_it_survives_json() -> None:
     assert Preprocessing.from_dict(json.loads(json.dumps(p.to_dict()))) == p
 
 
+def test_what_was_saved_before_there_was_a_choice_decodes_at_full_size() -> None:
+    p = Preprocessing(image_size=16, resize=20)
+    assert p.short_side == 40
+    values = p.to_dict()
+    assert Preprocessing.from_dict(values).short_side == 40
+    del values["oversample"]
+    assert Preprocessing.from_dict(values).short_side == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"oversample": -1}, "from 0 to 8"),
+        ({"oversample": 9}, "from 0 to 8"),
+        ({"oversample": 1.5}, "from 0 to 8"),
         ({"image_size": 0}, "1 <= image_size"),
         ({"image_size": 30}, "image_size <= resize"),
         ({"resize": 9000}, "8192"),

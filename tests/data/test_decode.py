@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import zlib
 from collections.abc import Callable
@@ -16,7 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 from eyebright.data.decode import decode, decode_anything, decode_array
 from eyebright.errors import ImageError
@@ -165,6 +167,139 @@ def test_the_content_decides_and_not_the_suffix(tmp_path: Path, encode: Encode) 
 def test_stray_bytes_before_the_end_of_a_jpeg_are_harmless() -> None:
     content = saved(Image.fromarray(noise()), "JPEG")
     assert np.array_equal(decode(content[:-2] + bytes(7) + content[-2:], "x"), decode(content, "x"))
+
+
+# At a reduced scale
+
+
+def large_jpeg(mode: str = "RGB", **settings: Any) -> bytes:
+    """330 x 250, of coarse and fine detail."""
+    coarse = Image.fromarray(noise(25, 33)).resize((330, 250), Image.Resampling.BICUBIC)
+    mixed = np.asarray(coarse).astype(int) * 3 // 4 + noise(250, 330) // 4
+    return saved(Image.fromarray(mixed.astype(np.uint8)).convert(mode), "JPEG", quality=90, **settings)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    ("short_side", "shape"),
+    [(0, (250, 330)), (251, (250, 330)), (126, (250, 330)), (125, (125, 165)), (64, (125, 165)), (63, (63, 83)),
+     (32, (63, 83)), (31, (31, 41)), (1, (31, 41))],
+)  # fmt: skip
+def test_a_jpeg_is_reduced_as_far_as_its_shorter_side_allows(
+    mode: str, short_side: int, shape: tuple[int, int]
+) -> None:
+    assert decode(large_jpeg(mode), "x", short_side=short_side).shape == (*shape, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("short_side", [0, 100, 60, 20])
+@pytest.mark.parametrize("settings", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_reduced_jpeg_is_the_same_as_path_bytes_and_pillow_image(
+    tmp_path: Path, mode: str, short_side: int, settings: dict[str, Any]
+) -> None:
+    path = tmp_path / "large.jpg"
+    path.write_bytes(large_jpeg(mode, **({} if mode == "L" else settings)))
+    expected = decode(path.read_bytes(), "x", short_side=short_side)
+    assert np.array_equal(decode_anything(path, short_side=short_side), expected)
+    with Image.open(path) as image:
+        assert np.array_equal(decode_anything(image, short_side=short_side), expected)
+        assert image.size == (330, 250)
+        assert image.tile  # the caller's image is neither reduced nor loaded
+        image.load()
+        assert np.array_equal(decode_anything(image, short_side=short_side), decode_anything(path))
+
+
+def test_a_reduced_jpeg_is_turned_and_coloured_as_the_whole_one() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = decode(large_jpeg(), "x", short_side=100)
+    assert np.array_equal(decode(large_jpeg(exif=exif), "x", short_side=100), np.rot90(whole, -1))
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"????", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"????", b"gXYZ", 1)
+    content = large_jpeg(icc_profile=swapped)
+    other = decode(content, "x", short_side=100)[..., [1, 0, 2]]
+    assert np.abs(other.astype(int) - whole).max() <= 2
+    with Image.open(io.BytesIO(content)) as image:
+        assert np.array_equal(decode_anything(image, short_side=100), decode(content, "x", short_side=100))
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+def test_reduced_and_then_resized_differs_little_from_resized_alone(subsampling: int) -> None:
+    content = large_jpeg(subsampling=subsampling)
+
+    def resized(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return np.asarray(Image.fromarray(pixels).resize((40, 30), Image.Resampling.BILINEAR)).astype(np.int64)
+
+    whole = resized(decode(content, "x"))
+    twice, once = (resized(decode(content, "x", short_side=side)) for side in (60, 30))
+    assert 0 < np.abs(twice - whole).mean() < np.abs(once - whole).mean()
+    assert np.abs(twice - whole).mean() < 3  # of 255, in a picture of which a quarter is noise
+    assert abs((twice - whole).mean()) < 0.2  # neither lighter nor darker
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_other_formats_come_at_full_size_whatever_is_needed(kind: str) -> None:
+    content = saved(Image.fromarray(noise(64, 64)), kind)
+    assert np.array_equal(decode(content, "x", short_side=4), decode(content, "x"))
+
+
+def test_a_jpeg_that_the_caller_reduced_or_turned_a_page_of_stays_so() -> None:
+    image = Image.open(io.BytesIO(large_jpeg()))
+    image.draft("RGB", (165, 125))
+    assert decode_anything(image, short_side=20).shape == (125, 165, 3)
+    pages = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    stereo = Image.open(io.BytesIO(saved(pages[0], "MPO", save_all=True, append_images=pages[1:])))
+    assert decode_anything(stereo, short_side=20).shape == (32, 32, 3)
+    stereo.seek(1)
+    assert decode_anything(stereo, short_side=20)[0, 0, 2] > 200
+    changed = Image.open(io.BytesIO(large_jpeg()))
+    changed.paste((0, 0, 0), (0, 0, 330, 250))
+    assert not decode_anything(changed, short_side=20).any()
+
+
+def test_large_images_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = saved(Image.fromarray(noise(64, 64)), "PNG")
+    running, most = 0, []
+    load = PngImageFile.load
+
+    def slow(image: PngImageFile) -> Any:
+        nonlocal running
+        running += 1
+        most.append(running)
+        time.sleep(0.02)
+        running -= 1
+        return load(image)
+
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", slow)
+    for limit, together in ((10, False), (1_000_000, True)):
+        most.clear()
+        monkeypatch.setattr("eyebright.data.decode.LARGE", limit)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: decode(content, "x"), range(8)))
+        assert (max(most) > 1) == together
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "I;16", "RGBA", "1"])
+def test_an_image_of_several_strips_is_the_same_as_in_one(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    if mode == "I;16":
+        content = saved(Image.fromarray(np.arange(37 * 53, dtype=np.uint16).reshape(37, 53) * 30), "PNG")
+    else:
+        content = saved(Image.fromarray(noise(37, 53, 4 if mode == "RGBA" else 3)).convert(mode), "PNG")
+    whole = decode(content, "x")
+    monkeypatch.setattr("eyebright.data.decode._STRIP_PIXELS", 53 * 10)
+    assert np.array_equal(decode(content, "x"), whole)
+    assert len(np.unique(whole)) > 1
+
+
+@pytest.mark.slow
+def test_a_large_honest_photo_is_read_in_every_format() -> None:
+    tile = np.asarray(Image.open(io.BytesIO(large_jpeg())))
+    photo = Image.fromarray(np.tile(tile, (40, 31, 1))[:9999, :9999])
+    content = saved(photo, "JPEG", quality=85)
+    assert decode(content, "x", short_side=512).shape == (1250, 1250, 3)
+    assert decode(content, "x").shape == (9999, 9999, 3)
+    content = saved(photo.crop((0, 0, 8000, 6250)), "PNG", compress_level=1)  # 50 megapixels
+    assert decode(content, "x").shape == (6250, 8000, 3)
 
 
 # What is not

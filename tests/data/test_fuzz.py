@@ -140,7 +140,8 @@ def test_whatever_is_done_to_an_exhibit_the_header_and_the_pixels_agree_or_it_is
     header = read_header(bytes(changed), "x")  # what can be decoded has a header
     stored = (header.height, header.width) if header.orientation < 5 else (header.width, header.height)
     if header.format == "JPEG":
-        assert any(pixels.shape[:2] == (-(-stored[0] // k), -(-stored[1] // k)) for k in (1, 2, 4, 8))
+        rounded = [tuple(max(1, (side + k // 2) // k) for side in stored) for k in (1, 2, 4, 8)]
+        assert pixels.shape[:2] in rounded
         assert min(pixels.shape[:2]) >= min(short_side, *stored)
     else:
         assert pixels.shape[:2] == stored

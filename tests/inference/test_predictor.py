@@ -167,3 +167,21 @@ def test_every_exif_orientation_is_honoured(predictor: Predictor, orientation: i
     expected = predictor.predict(np.asarray(upright)).probabilities
     assert predictor.predict(content).probabilities == expected
     assert predictor.predict(Image.open(io.BytesIO(content))).probabilities == expected
+
+
+def test_a_large_jpeg_gets_one_answer_as_path_bytes_and_pillow_image_and_nearly_that_as_array(
+    predictor: Predictor, tmp_path: Path
+) -> None:
+    content = encoded(Image.fromarray(picture(3, 500, 700)), "JPEG", quality=90)
+    path = tmp_path / "large.jpg"
+    path.write_bytes(content)
+    expected = predictor.predict(path)
+    for form in (content, Image.open(io.BytesIO(content))):
+        assert predictor.predict(form).probabilities == expected.probabilities
+    store, names = read_unlabelled([path])
+    (stored,) = predictor.predict_files(store, names)
+    assert stored.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+    loaded = Image.open(io.BytesIO(content))
+    loaded.load()
+    for form in (loaded, np.asarray(loaded)):  # decoded at full size, and resized by four times as much
+        assert predictor.predict(form).probabilities == pytest.approx(expected.probabilities, abs=0.05)

@@ -162,7 +162,9 @@ def _decode_jpeg(image: Image.Image, content: bytes, short_side: int, name: str)
             again = open_image(content, name)
             if scale > 1:
                 again.draft(again.mode, (max(1, again.width // scale), max(1, again.height // scale)))
-            return _pixels(again, name, read_orientation(image))
+            pixels = _cut_to_size(_pixels(again, name, 1), image.size, scale)
+            return _upright(pixels, read_orientation(image))
+    pixels = _cut_to_size(pixels, image.size, scale)
     profile = image.info.get("icc_profile")
     if image.mode == "RGB":
         pixels = convert_array_to_srgb(pixels, profile)
@@ -176,9 +178,22 @@ def _jpeg_scale(size: tuple[int, int], short_side: int) -> int:
     """8, 4 or 2, the largest by which the shorter side can be divided and still has `short_side` pixels; else 1."""
     if short_side > 0:
         for scale in (8, 4, 2):
-            if -(-min(size) // scale) >= short_side:
+            if (min(size) + scale // 2) // scale >= short_side:
                 return scale
     return 1
+
+
+def _cut_to_size(pixels: NDArray[np.uint8], size: tuple[int, int], scale: int) -> NDArray[np.uint8]:
+    """A JPEG as decoded at 1/scale -> rounded to whole pixels without a shift.
+
+    Its last row and column may lie partly beyond the image: 505 pixels at 1/8 are 64, of which the last is 1/8 image.
+    Taken for an image of 64 pixels it would be squeezed, and every pixel off by more than the reduction itself does.
+    """
+    width, height = size[0] / scale, size[1] / scale
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    whole = (max(1, int(width + 0.5)), max(1, int(height + 0.5)))
+    return np.array(Image.fromarray(pixels).resize(whole, Image.Resampling.BILINEAR, box=(0, 0, width, height)))
 
 
 def _decode_jpeg_fast(content: bytes, size: tuple[int, int], scale: int, name: str) -> NDArray[np.uint8] | None:
