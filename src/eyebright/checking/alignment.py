@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 T = 64
-_LEVELS = ((16, 8), (32, 5), (64, 4))
+_LEVELS = ((16, 5), (32, 3), (64, 2))
 """Pixels a side, and steps taken at that size."""
 _FARTHEST = 0.14
 """The largest shift or change of scale, as a share of the side, that still counts as the same picture."""
 _LEAST_ALIKE = 0.8
-"""Images whose coarse correlation stays below this are not looked at any closer."""
+_LEAST_DETAIL = 0.5
+"""Images whose coarse correlation, or at 32 x 32 that of their detail, stays below this are not looked at closer."""
 
 
 class Likeness(NamedTuple):
@@ -68,7 +69,10 @@ def compare(one: Thumbnail, other: Thumbnail) -> Likeness:
         coarse = float((a * b).mean())
         if coarse < _LEAST_ALIKE:
             return Likeness(coarse, 0.0)
-        likeness = Likeness(coarse, _correlation(_detail(a), _detail(b)))
+        if number:
+            likeness = Likeness(coarse, _correlation(_detail(a), _detail(b)))
+            if likeness.detail < _LEAST_DETAIL:
+                return likeness
     return likeness
 
 
