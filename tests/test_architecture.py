@@ -41,6 +41,9 @@ WITHOUT_TORCH = (
     "eyebright.inference.load",
     "eyebright.evaluation",
     "eyebright.evaluation.*",
+    "eyebright.checking",
+    "eyebright.checking.*",
+    "eyebright.jobs.check",
     "eyebright.cli",
     "eyebright.cli.*",
 )

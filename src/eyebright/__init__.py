@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from eyebright.inference.load import load as load
     from eyebright.inference.predictor import Prediction as Prediction
     from eyebright.inference.predictor import Predictor as Predictor
+    from eyebright.jobs.check import Check as Check
+    from eyebright.jobs.check import check as check
     from eyebright.jobs.compare import ComparedRuns as ComparedRuns
     from eyebright.jobs.compare import compare as compare
     from eyebright.jobs.demo import demo as demo
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Check": "jobs.check",
     "ComparedRuns": "jobs.compare",
     "EvaluationReport": "evaluation.report",
     "EyebrightError": "errors",
@@ -41,6 +44,7 @@ _HOMES = {
     "Preprocessing": "preprocess",
     "Run": "jobs.train",
     "Settings": "training.settings",
+    "check": "jobs.check",
     "compare": "jobs.compare",
     "demo": "jobs.demo",
     "evaluate": "jobs.evaluate",

@@ -18,6 +18,7 @@ STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
     "cache": [],
+    "check": ["--decisions", "--out", "--wrong-labels"],
     "compare": [*STEERING, "--models"],
     "demo": ["--out", "--seed"],
     "evaluate": ["--decisions", "--out"],
@@ -26,6 +27,7 @@ FLAGS = {
     "train": [*STEERING, "--model", "--weights"],
 }
 NAMES = [
+    "Check",
     "ComparedRuns",
     "EvaluationReport",
     "EyebrightError",
@@ -34,6 +36,7 @@ NAMES = [
     "Preprocessing",
     "Run",
     "Settings",
+    "check",
     "compare",
     "demo",
     "evaluate",

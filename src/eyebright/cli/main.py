@@ -10,6 +10,7 @@ import click
 
 from eyebright import __version__
 from eyebright.cli.cache import cache
+from eyebright.cli.check import check
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models
 from eyebright.cli.use import evaluate, predict
@@ -27,6 +28,7 @@ def cli() -> None:
     Start with: eyebright demo. Then, with your own photos in one folder for each class:
 
     \b
+        eyebright check photos/
         eyebright train photos/
         eyebright predict runs/photos-resnet50 new.jpg
 
@@ -35,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, train, compare, evaluate, predict, models, cache):
+for command in (demo, check, train, compare, evaluate, predict, models, cache):
     cli.add_command(command)
 
 

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
+    from eyebright.checking.findings import CheckReport
     from eyebright.evaluation.compare import Comparison
     from eyebright.evaluation.report import EvaluationReport
     from eyebright.inference.predictor import Prediction
     from eyebright.jobs.cache import CacheContents
     from eyebright.jobs.models import ListedModel
 
+FINDINGS_NAMED = 5  # of each kind; the page shows all
 TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
 
 
@@ -278,3 +280,28 @@ def next_command(*words: str | Path) -> str:
     import shlex
 
     return "eyebright " + " ".join(shlex.quote(str(word)) for word in words)
+
+
+def print_check(report: CheckReport) -> None:
+    """What a check found, worst first: how many of each kind, and the first few."""
+    from eyebright.checking.check import by_kind
+    from eyebright.page.markup import plural, rate
+
+    for note in report.notes:
+        print_line(f"note: {note}")
+    readable = "" if report.num_readable == report.num_samples else f", {report.num_readable:,} of them readable"
+    print_line(
+        f"{plural(report.num_samples, 'image')} of {plural(len(report.counts), 'class')}{readable}; looked at "
+        f"{rate(report.images_per_second)} a second, without the search for wrong labels"
+    )
+    kinds = by_kind(report.findings)
+    for kind, findings in kinds.items():
+        print_line()
+        print_line(f"{kind.title}: {len(findings):,} ({kind.severity})")
+        for finding in findings[:FINDINGS_NAMED]:
+            print_line(f"  {finding.words}")
+        if len(findings) > FINDINGS_NAMED:
+            print_line(f"  and {len(findings) - FINDINGS_NAMED:,} more")
+    if not kinds:
+        print_line()
+        print_line("Nothing wrong was found.")

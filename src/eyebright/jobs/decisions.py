@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from eyebright.checking.decisions import AppliedDecisions, apply_decisions, read_decisions
 from eyebright.checking.findings import Decision
-from eyebright.data.cache import hash_content
+from eyebright.data.cache import digest_table
 from eyebright.data.samples import SampleTable
-from eyebright.errors import ImageError
 from eyebright.progress import Progress
-
-_STEP = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,25 +55,6 @@ def decide(
         DataError: the file makes no sense, or the decisions leave too little.
     """
     decisions = read_decisions(Path(file), sorted({*table.classes, *classes}))
-    digests = tuple(digest_samples(table, progress))
+    digests = digest_table(table, progress=progress)
     applied = apply_decisions(table, decisions, digests, min_classes=min_classes)
     return Decided(decisions=decisions, applied=applied, digests=tuple(digests[row] for row in applied.rows))
-
-
-def digest_samples(table: SampleTable, progress: Progress) -> Iterator[str]:
-    """The sha256 of each sample's content, empty where it can't be fetched."""
-
-    def digest(name: str) -> str:
-        try:
-            return hash_content(table.store.read(name)).hex()
-        except ImageError:
-            return ""
-
-    progress.start("recognising images by their content", len(table))
-    with ThreadPoolExecutor(thread_name_prefix="digest") as pool:
-        for start in range(0, len(table), _STEP):
-            if progress.stop_requested:
-                raise KeyboardInterrupt
-            yield from pool.map(digest, table.names[start : start + _STEP])
-            progress.advance(min(start + _STEP, len(table)))
-    progress.finish()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eyebright.data.cache import digest_table
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError
@@ -14,7 +15,7 @@ from eyebright.evaluation.evaluate import evaluate as measure
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs import runs
-from eyebright.jobs.decisions import decide, digest_samples
+from eyebright.jobs.decisions import decide
 from eyebright.jobs.given import Data
 from eyebright.jobs.train import evaluate_warm_up
 from eyebright.progress import Progress, SilentProgress
@@ -68,7 +69,7 @@ def _without_known(table: SampleTable, folder: Path, progress: Progress) -> Samp
     records = runs.read_sample_records(path)
     known = {record.sha256 for record in records if record.sha256 and record.split != "test"}
     # What can't be fetched has no digest; it counts as an error in the evaluation.
-    unseen = [row for row, digest in enumerate(digest_samples(table, progress)) if digest not in known]
+    unseen = [row for row, digest in enumerate(digest_table(table, progress=progress)) if digest not in known]
     left_out = len(table) - len(unseen)
     if not unseen:
         raise DataError(f"all {len(table):,} images were used in training; measure on images that it has not seen")
