@@ -16,7 +16,6 @@ from PIL import Image, ImageCms
 
 MAX_PROFILE_BYTES = 4_000_000
 _SAME = 2  # steps of 255: a profile whose colours are no further from sRGB than that is sRGB, rounded differently
-_COLOUR_SPACE = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
 
 
 def convert_to_srgb(image: Image.Image, profile: object) -> Image.Image:
@@ -70,8 +69,6 @@ def _grey_table(profile: bytes) -> list[int] | None:
 def _build(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     try:
         given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if str(given.profile.xcolor_space).strip() != _COLOUR_SPACE[mode]:
-            return None
         return ImageCms.buildTransform(
             given,
             ImageCms.createProfile("sRGB"),
@@ -80,7 +77,7 @@ def _build(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
             renderingIntent=ImageCms.Intent.PERCEPTUAL,
             flags=ImageCms.Flags.NOCACHE,  # one transform serves all threads
         )
-    except Exception:  # a broken profile does not make the pixels unreadable, and Pillow raises several kinds
+    except Exception:  # broken, or of another kind of colour: the pixels are readable all the same
         return None
 
 
