@@ -44,12 +44,12 @@ def test_the_gallery_is_large_and_no_name_stands_twice() -> None:
 
 @pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
 def test_every_exhibit_gives_its_pixels_or_its_error_in_half_a_second(exhibit: Any) -> None:
-    began = time.perf_counter()
+    began = time.process_time()  # other work on the machine is not the file's fault
     try:
         found: Any = decode(exhibit.content, "x")
     except ImageError as error:
         found = error
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
     if exhibit.pixels is None:
         assert isinstance(found, ImageError), f"was read as {found.shape}"
         assert re.search(exhibit.error, found.reason), found.reason
