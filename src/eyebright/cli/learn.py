@@ -82,7 +82,7 @@ def train(
     """Train one network on DATA.
 
     DATA is a folder with one folder of images for each class (with or without train, val and test folders above them),
-    a .zip or .tar of one, a .csv, .tsv or .parquet list (path, label, optionally split, group), shards, or an .npz file.
+    a .zip or .tar of one, a .csv, .tsv or .parquet list (path, label, if wanted split, group), shards, or an .npz file.
     """
     from eyebright.jobs.train import train as run
 
