@@ -176,8 +176,8 @@ def test_a_large_jpeg_gets_one_answer_as_path_bytes_and_pillow_image_and_nearly_
     path = tmp_path / "large.jpg"
     path.write_bytes(content)
     expected = predictor.predict(path)
-    for form in (content, Image.open(io.BytesIO(content))):
-        assert predictor.predict(form).probabilities == expected.probabilities
+    for same in (content, Image.open(io.BytesIO(content))):
+        assert predictor.predict(same).probabilities == expected.probabilities
     store, names = read_unlabelled([path])
     (stored,) = predictor.predict_files(store, names)
     assert stored.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
