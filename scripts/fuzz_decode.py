@@ -165,7 +165,7 @@ def resident_mb(field: str) -> float:
 
 
 def work(corpus: list[bytes], seed: int, start: int, count: int, step: int, reports: Connection) -> None:
-    """Every `step`-th file from `start` on; after each (number, processor seconds, outcome, memory in MB, and its peak)."""
+    """Every `step`-th file from `start` on; after each (number, processor seconds, outcome, memory in MB, its peak)."""
     for content in dict.fromkeys(corpus):  # what is loaded with the first files is no growth
         with contextlib.suppress(Exception):
             try_one(content)
