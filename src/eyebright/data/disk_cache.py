@@ -397,7 +397,7 @@ def _map_new(target: Path, header: _Header, table: NDArray[np.uint8], sources: l
 
 
 def _checksum(digest: NDArray[np.uint8], square: NDArray[np.uint8]) -> int:
-    return zlib.crc32(square, zlib.crc32(digest))
+    return zlib.crc32(square.data, zlib.crc32(digest.data))
 
 
 def _key(preprocessing: Preprocessing) -> bytes:
