@@ -93,8 +93,8 @@ def main() -> None:
     right = len(planted) - missed.total()
     print(f"planted {len(planted)}, found {right}: recall {right / len(planted):.3f}; missed {dict(missed)}")
     print(f"pairs with a copy: {len(reported)}, wrong: {len(wrong)}; precision {1 - len(wrong) / len(reported):.3f}")
-    for pair in wrong:
-        print("wrong:", *pair)
+    for names in wrong:
+        print("wrong:", *names)
     print(f"pairs in the data as it was: {len(before)}")
 
 

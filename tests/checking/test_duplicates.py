@@ -3,10 +3,12 @@ from __future__ import annotations
 import hashlib
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from eyebright.checking.duplicates import KINDS, NEIGHBOURS, find_duplicates, group_duplicates, near_pairs
@@ -53,7 +55,7 @@ def unlike(classes: tuple[str, ...] = ("a", "b")) -> dict[str, bytes]:
 
 def test_copies_of_every_sort_are_found_and_the_best_is_kept(tmp_path: Path) -> None:
     files = unlike()
-    altered = {
+    altered: dict[str, Callable[[Image.Image], bytes]] = {
         "resized": lambda image: jpeg(image.resize((190, 140))),
         "cropped": lambda image: jpeg(image.crop((16, 12, 320, 240))),
         "recompressed": lambda image: jpeg(image, 30),
@@ -127,9 +129,10 @@ def test_source_files_are_not_touched(tmp_path: Path) -> None:
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.jpg")} == before
 
 
-def random_shapes(count: int, seed: int = 0) -> np.ndarray[tuple[int, int], np.dtype[np.float16]]:
+def random_shapes(count: int, seed: int = 0) -> NDArray[np.float16]:
     shapes = np.random.default_rng(seed).normal(size=(count, F * F)).astype(np.float32)
-    return (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float16)
+    scaled: NDArray[np.float16] = (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float16)
+    return scaled
 
 
 def test_near_pairs_are_those_of_the_whole_table_across_its_blocks() -> None:

@@ -71,7 +71,7 @@ def test_an_image_that_sticks_out_is_named(kind: str, changes: dict[str, object]
 
 def test_data_that_are_dark_throughout_are_one_remark() -> None:
     looks = looks_of(2000)
-    looks = replace(looks, brightness=looks.brightness / 10)
+    looks = replace(looks, brightness=(looks.brightness / 10).astype(np.float32))
     (finding,) = find_quality(table_of([1000, 1000]), looks)
     assert finding.kind == "dark"
     assert finding.samples == ()

@@ -16,7 +16,7 @@ def encode(mode: str = "RGB", kind: str = "PNG", **options: object) -> bytes:
     y, x = np.mgrid[:48, :64]
     pixels = np.stack([x * 3, y * 5, x + y], axis=2).astype(np.uint8)
     file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, kind, **options)  # type: ignore[arg-type]
+    Image.fromarray(pixels).convert(mode).save(file, kind, **options)
     return file.getvalue()
 
 

@@ -81,7 +81,8 @@ def _warp(image: NDArray[np.float32], fit: NDArray[np.float64]) -> tuple[NDArray
     side = len(image)
     across, columns = _sampling(side, fit[0], fit[1])
     down, rows = _sampling(side, fit[2], fit[3])
-    return down @ image @ across.T, (rows, columns)
+    warped: NDArray[np.float32] = (down @ image @ across.T).astype(np.float32, copy=False)
+    return warped, (rows, columns)
 
 
 def _sampling(side: int, shift: float, stretch: float) -> tuple[NDArray[np.float32], slice]:
@@ -114,14 +115,16 @@ def _improvement(
 
 def _normal(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean 0, variance 1: brightness and contrast do not count."""
-    return (image - image.mean()) / (image.std() + 1e-3)
+    scaled: NDArray[np.float32] = (image - image.mean()) / (image.std() + 1e-3)
+    return scaled
 
 
 def _detail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The image less the mean of the 5 x 5 pixels around each; the border is left out."""
     sums = np.pad(image.astype(np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     means = (sums[5:, 5:] - sums[:-5, 5:] - sums[5:, :-5] + sums[:-5, :-5]) / 25
-    return (image[2:-2, 2:-2] - means).astype(np.float32)
+    detail: NDArray[np.float32] = (image[2:-2, 2:-2] - means).astype(np.float32)
+    return detail
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -162,7 +162,7 @@ def measure_shape(grey: Image.Image) -> NDArray[np.float32]:
     waves = (_WAVES @ small @ _WAVES.T).ravel()
     waves[0] = 0
     length = float(np.linalg.norm(waves))
-    return waves / length if length > 0 else waves
+    return (waves / length if length > 0 else waves).astype(np.float32)
 
 
 def mirror_shapes(shapes: NDArray[np.floating]) -> NDArray[np.float32]:
