@@ -107,7 +107,7 @@ def test_pairs_that_only_share_their_coarse_shapes_fail_the_second_look(tmp_path
     coarse = np.asarray(photo(1).resize((8, 6), Image.Resampling.BOX).resize((320, 240), 3)).astype(np.int64)
     files = unlike()
     for seed in (1, 2):
-        grain = Image.fromarray(np.random.default_rng(seed).integers(68, 189, (60, 80), dtype=np.uint8))
+        grain = Image.fromarray(np.random.default_rng(seed).integers(113, 144, (60, 80), dtype=np.uint8))
         mixed = coarse + np.asarray(grain.resize((320, 240), 3))[..., None] - 128
         files[f"a/{seed}.jpg"] = jpeg(Image.fromarray(np.clip(mixed, 0, 255).astype(np.uint8)))
     table = write(tmp_path, files)
