@@ -116,6 +116,15 @@ def test_pairs_that_only_share_their_coarse_shapes_fail_the_second_look(tmp_path
     assert find_duplicates(table, looks) == []
 
 
+def test_images_too_small_to_tell_a_copy_from_a_likeness_are_copies_only_if_equal(tmp_path: Path) -> None:
+    for side, found in ((60, ["duplicate"]), (64, ["near-duplicate"])):
+        small = photo(1).resize((80, side))
+        files = {"a/1.jpg": jpeg(small), "a/2.jpg": jpeg(small), "a/3.jpg": jpeg(small, 60), "b/1.jpg": jpeg(photo(2))}
+        findings = find(write(tmp_path / str(side), files))
+        assert [finding.kind for finding in findings] == found
+        assert len(findings[0].samples) == (2 if side < 64 else 3)
+
+
 def test_unreadable_files_are_no_copies_of_each_other(tmp_path: Path) -> None:
     assert find(write(tmp_path, {**unlike(), "a/e1.jpg": b"", "a/e2.jpg": b"", "b/e3.jpg": b"xx"})) == []
 

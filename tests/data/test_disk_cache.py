@@ -291,7 +291,7 @@ def test_what_is_being_built_is_neither_cleared_nor_removed_for_room(photos: Pat
         time.sleep(0.002)
     assert [array.state for array in cache.list_arrays()] == ["being built"]
     assert cache.clear() == ()
-    cache._make_room(0)
+    cache._evict(0)
     assert len(cache.list_arrays()) == 1
     process.communicate(timeout=60)
     assert [array.state for array in cache.list_arrays()] == ["whole"]

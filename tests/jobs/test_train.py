@@ -13,7 +13,7 @@ from eyebright.errors import BundleError, DataError, ModelError, OutputError, Se
 from eyebright.evaluation.compare import Comparison
 from eyebright.inference.load import load
 from eyebright.jobs import runs
-from eyebright.jobs.train import Run, train
+from eyebright.jobs.train import Run, choose_settings, prepare, train
 from eyebright.progress import SilentProgress
 from eyebright.settings import load_settings
 from eyebright.training.history import read_history
@@ -285,3 +285,25 @@ def test_the_silent_progress_is_enough(photos: Path, tmp_path: Path) -> None:
     assert result.predictor.manifest.architecture.model == "cnn"  # the argument counts more than the settings
     with pytest.raises(BundleError):
         load(tmp_path)
+
+
+def test_near_duplicates_share_a_split_unless_that_was_declined(tmp_path: Path) -> None:
+    root = tmp_path / "twins"
+    for number in range(24):
+        random = np.random.default_rng(number)
+        coarse = Image.fromarray(random.integers(60, 196, (6, 8, 3), dtype=np.uint8)).resize((160, 120))
+        grain = random.integers(-30, 30, (120, 160, 1))
+        image = Image.fromarray((np.asarray(coarse) + grain).clip(0, 255).astype(np.uint8))
+        folder = root / ("even" if number % 2 == 0 else "odd")
+        folder.mkdir(parents=True, exist_ok=True)
+        image.save(folder / f"{number:02}.png")
+        image.save(folder / f"{number:02}-copy.jpg", quality=80)
+
+    def parted(*overrides: str) -> int:
+        table = prepare(root, choose_settings(None, overrides), SilentProgress()).table
+        splits = dict(zip(table.names, table.splits.tolist(), strict=True))
+        assert len(set(splits.values())) == 3
+        return sum(splits[name] != splits[f"{name.removesuffix('.png')}-copy.jpg"] for name in splits if ".png" in name)
+
+    assert parted() == 0
+    assert parted("data.keep_duplicates_together=false") > 0

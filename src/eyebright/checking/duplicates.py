@@ -53,6 +53,9 @@ DETAIL = 0.8
 """What the second look must find; among trashnet's pairs of different photos the most alike reaches 0.74."""
 NEIGHBOURS = 5
 """Of each image at the most so many others, the nearest of those behind it in the table, get a second look."""
+SMALLEST = 64
+"""Pixels of the shorter side; of smaller images only equal files are found. At 28 x 28, 143 trousers of Fashion-MNIST
+passed for one."""
 _BLOCK = 1024
 _WIDE = 8192
 _PAIRS_PER_STEP = 256
@@ -108,6 +111,7 @@ def group_duplicates(
         join(first_of.setdefault(looks.digests[row], row), row)
     rows = np.array(sorted(first_of.values()), dtype=np.int64)
     rows = rows[looks.shapes[rows].any(axis=1)]  # blank images are alike without being copies
+    rows = rows[looks.sizes[rows].min(axis=1) >= SMALLEST]
     pairs = near_pairs(looks.shapes[rows], progress=progress)
     pairs[:, :2] = rows[pairs[:, :2]]
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]

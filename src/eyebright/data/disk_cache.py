@@ -170,7 +170,7 @@ class SquareCache:
             if whole is not None:
                 return whole
             sources = self._open_sources(header, table)
-            self._make_room(limit - header.total)
+            self._evict(limit - header.total)
             return _map_new(target, header, table, sources)
         except OSError as error:
             warn(
@@ -204,7 +204,7 @@ class SquareCache:
                     os.utime(path)
         return sources
 
-    def _make_room(self, room: int) -> None:
+    def _evict(self, room: int) -> None:
         """Remove the least recently used arrays until all together take at most `room` bytes."""
         arrays = self.list_arrays()
         total = sum(array.size_bytes for array in arrays)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.bundle.store import save_bundle
 from eyebright.checking.decisions import write_decisions
+from eyebright.checking.duplicates import group_duplicates
+from eyebright.checking.look import look
 from eyebright.data.cache import digest_table
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sources import read_samples
@@ -41,6 +44,9 @@ from eyebright.training.history import EpochRecord, save_history
 from eyebright.training.settings import Settings
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
+
+MOST_COMPARED = 50_000
+"""Images among which near-duplicates are looked for before a split: the time grows with the square of their number."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +168,29 @@ def prepare(
         val_fraction=settings.data.val_fraction,
         test_fraction=settings.data.test_fraction,
         digests=digests,
+        together=_group_near_duplicates(table, settings, progress),
     )
     counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
         progress.warn(note)
     return Prepared(table=table, digests=digests, decided=decided)
+
+
+def _group_near_duplicates(table: SampleTable, settings: Settings, progress: Progress) -> list[list[int]]:
+    """Rows that show the same image and must not be parted; none where the data bring all splits."""
+    brought = {SPLITS[split] for split in set(table.splits.tolist()) if split >= 0}
+    if not settings.data.keep_duplicates_together or {"val", "test"} <= brought:
+        return []
+    if len(table) > MOST_COMPARED:
+        progress.warn(
+            f"near-duplicates were not looked for among more than {MOST_COMPARED:,} images; equal files share a split"
+        )
+        return []
+    groups = group_duplicates(table, look(table, progress=progress), progress=progress)
+    if groups:
+        progress.say(f"{sum(map(len, groups)):,} images in {len(groups):,} groups of near-duplicates: kept together")
+    return groups
 
 
 def fit_network(
@@ -224,7 +247,8 @@ def evaluate_warm_up(predictor: Predictor) -> None:
 
 
 def _provenance(trained: TrainedNetwork, prepared: Prepared, data_name: str) -> dict[str, Any]:
-    best = max(trained.history, key=lambda record: (record.val_accuracy, -record.val_loss), default=None)
+    kept = [record for record in trained.history if math.isfinite(record.val_loss)]
+    best = min(kept, key=lambda record: record.val_loss, default=None)
     return {
         "created": now(),
         "data": {

@@ -24,6 +24,8 @@ class DataSettings:
     """The share of all samples that is locked away for the final test, where the data bring no test split."""
     val_fraction: float = 0.1
     """The share of the remaining samples that is held out to choose by, where the data bring no validation split."""
+    keep_duplicates_together: bool = True
+    """Whether near-duplicates are looked for, so that none is tested while the other was trained on."""
     image_size: int = 0
     """S in pixels; 0 chooses by network, effort and how large the images are."""
     fit: str = "squash"
