@@ -146,7 +146,7 @@ def resolve(settings: Settings, *, pretrained: bool, short_side: int, num_train:
         # BatchNorm that learns its statistics needs the whole batch; a pretrained network keeps those it has.
         training = replace(training, micro_batch=min(training.batch_size, 8 if pretrained else training.batch_size))
     if training.lr == 0:
-        training = replace(training, lr=1e-4 if pretrained else 3e-3 if settings.model == "cnn" else 1e-3)
+        training = replace(training, lr=4e-5 if pretrained else 3e-3 if settings.model == "cnn" else 1e-3)
     augmentation = settings.augmentation
     if not pretrained and replace(augmentation, flip=True) == AugmentationSettings():
         augmentation = replace(LIGHT, flip=augmentation.flip)
