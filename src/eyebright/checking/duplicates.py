@@ -20,6 +20,7 @@ from eyebright.checking.look import SHORT_SIDE, Looks, mirror_shapes
 from eyebright.data.decode import decode, decode_array
 from eyebright.data.folders import listed
 from eyebright.data.samples import SampleTable
+from eyebright.data.unions import Unions
 from eyebright.errors import ImageError
 from eyebright.progress import Progress, SilentProgress
 
@@ -94,17 +95,8 @@ def group_duplicates(
         KeyboardInterrupt: the user asked to stop.
     """
     progress = progress or SilentProgress()
-    parent = list(range(len(table)))
-
-    def find(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    def join(a: int, b: int) -> None:
-        a, b = find(a), find(b)
-        parent[max(a, b)] = min(a, b)
+    unions = Unions(len(table))
+    find, join = unions.find, unions.join
 
     first_of: dict[str, int] = {}
     for row in np.flatnonzero(looks.readable).tolist():

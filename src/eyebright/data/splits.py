@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from eyebright.data.folders import counted, listed
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
+from eyebright.data.unions import Unions
 from eyebright.errors import DataError, SettingsError
 
 _TRAIN, _VAL, _TEST = (SPLITS.index(split) for split in ("train", "val", "test"))
@@ -42,7 +43,8 @@ def assign_splits(
 
     Where promises collide, the earlier one of these wins:
     1. A class keeps a sample to train on. Of one image it goes to train, of two to train and test, of three to each.
-    2. A class of two or more has a sample in test: where no content falls there by itself, the lowest stands in.
+    2. A class of two or more has a sample in test: where no content falls there by itself and leaves enough for 1, the
+       lowest stands in.
     3. What is in test stays there as the data grow. This holds for all but stand-ins, which go back to train or val
        when a content of their class falls into test by itself, or a lower one joins.
     4. Test has its share. It is on average: of n images alone, give or take sqrt(n * share * (1 - share)); of groups,
@@ -281,17 +283,8 @@ def _places(
 
 def _join(table: SampleTable, digests: Sequence[str] | None, together: Iterable[Sequence[int]]) -> NDArray[np.int64]:
     """(N,) the lowest row of each sample's unit: those of a named group, of equal content, or joined by the caller."""
-    parent = list(range(len(table)))
-
-    def find(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    def join(one: int, other: int) -> None:
-        first, second = find(one), find(other)
-        parent[max(first, second)] = min(first, second)
+    unions = Unions(len(table))
+    find, join = unions.find, unions.join
 
     if table.groups is not None:
         _join_equal(table.groups, join)
