@@ -47,7 +47,8 @@ WITHOUT_TORCH = (
     "eyebright.cli",
     "eyebright.cli.*",
 )
-WITH_TORCH = ("eyebright.data.augment", "eyebright.data.loader")  # beside rooms that go without
+# Beside rooms that go without.
+WITH_TORCH = ("eyebright.data.augment", "eyebright.data.mixing", "eyebright.data.loader")
 # `import NAME` and `from NAME import ...` of these may run a file's code when reading it.
 UNSAFE_READERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 

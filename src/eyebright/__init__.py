@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from eyebright.jobs.compare import compare as compare
     from eyebright.jobs.demo import demo as demo
     from eyebright.jobs.evaluate import evaluate as evaluate
+    from eyebright.jobs.list_runs import list_runs as list_runs
     from eyebright.jobs.models import list_models as list_models
     from eyebright.jobs.train import Run as Run
+    from eyebright.jobs.train import resume as resume
     from eyebright.jobs.train import train as train
     from eyebright.preprocess import Preprocessing as Preprocessing
     from eyebright.training.settings import Settings as Settings
@@ -49,8 +51,10 @@ _HOMES = {
     "demo": "jobs.demo",
     "evaluate": "jobs.evaluate",
     "list_models": "jobs.models",
+    "list_runs": "jobs.list_runs",
     "load": "inference.load",
     "read_samples": "data.sources",
+    "resume": "jobs.train",
     "train": "jobs.train",
 }
 

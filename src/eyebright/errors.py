@@ -9,6 +9,7 @@
     |   `-- WeightsError           5   weights that are absent, altered, or of another network
     |       `-- DownloadError      5   weights that could not be fetched
     |-- BundleError                6   a saved classifier that is damaged, altered or too new
+    |   `-- CheckpointError        6   a saved training that is damaged, altered, too new or not there
     `-- OutputError                7   a result that can't be written
 
 Exit code 3 is no exception: a command that did its work, but some images could not be read.
@@ -89,6 +90,10 @@ class BundleError(EyebrightError):
     """A bundle that is damaged, altered, incomplete, or written by a newer Eyebright."""
 
     exit_code = 6
+
+
+class CheckpointError(BundleError):
+    """A training that can't be gone on with: its checkpoints are absent or damaged, or it is not at rest."""
 
 
 class OutputError(EyebrightError):

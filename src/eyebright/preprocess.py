@@ -97,13 +97,19 @@ class Preprocessing:
         end = start + self.image_size
         return images[:, start:end, start:end]
 
+    @property
+    def scale_and_shift(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(C,) each: a pixel in [0, 255] times the first, plus the second, is what the network sees."""
+        scale = np.array([1 / (255 * s) for s in self.std], dtype=np.float32)
+        shift = np.array([-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=np.float32)
+        return scale, shift
+
     def normalise(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """(N, S, S, C), values in [0, 255] -> float32 (N, C, S, S), contiguous as (N, S, S, C) in memory.
 
         Returned as a transposed view, so that a channels-last network takes it without a copy.
         """
-        scale = np.array([1 / (255 * s) for s in self.std], dtype=np.float32)
-        shift = np.array([-m / s for m, s in zip(self.mean, self.std, strict=True)], dtype=np.float32)
+        scale, shift = self.scale_and_shift
         values = images.astype(np.float32, order="C")
         values *= scale
         values += shift

@@ -19,13 +19,15 @@ from eyebright.errors import SettingsError, nearest, printable
 S = TypeVar("S")
 
 
-def load_settings(kind: type[S], *, file: Path | None = None, overrides: Iterable[str] = ()) -> S:
-    """Settings from defaults, then a TOML file, then overrides such as "training.lr=0.01"; the last one counts.
+def load_settings(
+    kind: type[S], *, file: Path | None = None, text: str = "", overrides: Iterable[str] = ()
+) -> S:
+    """Settings from defaults, then a TOML file or its text, then overrides such as "training.lr=0.01"; the last counts.
 
     Raises:
         SettingsError: the file can't be read, a key is unknown (the nearest is named), or a value has the wrong type.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = tomllib.loads(text)
     if file is not None:
         shown = printable(str(file))
         try:

@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_opened_is_named(bundle: Path, monkeypatch: pytest
     def fail(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("eyebright.bundle.manifest.hash_file", fail)
+    monkeypatch.setattr("eyebright.bundle.sealed.hash_file", fail)
     with pytest.raises(BundleError, match=r"weights\.safetensors can't be read: Permission denied"):
         read_manifest(bundle)
 

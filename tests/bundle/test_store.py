@@ -63,7 +63,7 @@ def test_a_newer_bundle_takes_the_place_of_the_older(save: Save, bundle: Path) -
 
 
 @pytest.mark.parametrize(
-    "broken", ["eyebright.bundle.store.safetensors.torch.save_file", "eyebright.bundle.store.os.replace"]
+    "broken", ["eyebright.bundle.store.safetensors.torch.save_file", "eyebright.bundle.sealed.os.replace"]
 )
 def test_a_full_disk_leaves_what_was_there(
     save: Save, bundle: Path, monkeypatch: pytest.MonkeyPatch, broken: str
@@ -88,11 +88,11 @@ def test_a_failure_between_the_two_moves_puts_the_older_bundle_back(
     rename = os.replace
 
     def fail_into_place(source: Path, target: Path) -> None:
-        if target == bundle and source.name != "bundle":
+        if target == bundle and source.name != bundle.name:
             raise OSError(errno.ENOSPC, "No space left on device")
         rename(source, target)
 
-    monkeypatch.setattr("eyebright.bundle.store.os.replace", fail_into_place)
+    monkeypatch.setattr("eyebright.bundle.sealed.os.replace", fail_into_place)
     with pytest.raises(OutputError, match="No space left on device"):
         save(bundle, classes=("p", "q", "r"), width="small")
     monkeypatch.undo()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -68,9 +69,11 @@ def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_pa
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Stopping after this step" in err
-    assert "Interrupted; the best network so far is kept in r" in out
-    assert f"eyebright train {photos} --model cnn --effort quick --seed 0 --weights r" in out
+    assert "Interrupted; everything is kept in r" in out
+    assert "eyebright train --resume r" in out
     assert (tmp_path / "r" / "bundle" / "manifest.json").is_file()
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "interrupted"
+    assert list((tmp_path / "r" / "checkpoints").iterdir())
 
 
 def test_a_full_disk_is_one_line(eyebright: Command, photos: Path, tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ def test_a_full_disk_is_one_line(eyebright: Command, photos: Path, tmp_path: Pat
         check=False,
     )
     assert done.returncode == 7, done.stderr
-    assert "the classifier can't be written to r/bundle:" in done.stderr
+    assert "a checkpoint can't be written to r/checkpoints/00000001:" in done.stderr
     assert "File too large" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "r").glob(".*"))
+    assert not list(tmp_path.glob("r/**/.*"))

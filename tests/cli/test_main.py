@@ -24,7 +24,8 @@ FLAGS = {
     "evaluate": ["--decisions", "--out"],
     "models": [],
     "predict": ["--out"],
-    "train": [*STEERING, "--model", "--weights"],
+    "runs": [],
+    "train": [*STEERING, "--model", "--resume", "--teacher", "--weights"],
 }
 NAMES = [
     "Check",
@@ -41,8 +42,10 @@ NAMES = [
     "demo",
     "evaluate",
     "list_models",
+    "list_runs",
     "load",
     "read_samples",
+    "resume",
     "train",
 ]
 
@@ -91,7 +94,7 @@ def test_help_and_version_answer(eyebright: Command) -> None:
         (["train", "nowhere"], 4, "nowhere: does not exist"),
         (["train", ".", "--model", "resnet5"], 5, 'did you mean "resnet50"'),
         (["train", ".", "--set", "trainning.lr=1"], 2, 'did you mean "training"'),
-        (["train", ".", "--effort", "best"], 2, 'no effort "best"'),
+        (["train", ".", "--effort", "bets"], 2, 'no effort "bets"'),
         (["predict", "nowhere", "a.jpg"], 6, "no folder nowhere"),
         (["evaluate", ".", "."], 6, "no saved classifier"),
     ],

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from eyebright.data.augment import LIGHT, AugmentationSettings, augment, draw_uniform
+from eyebright.data.augment import FINE_TUNING, LIGHT, LIMITS, AugmentationSettings, augment, draw_uniform
 from eyebright.errors import SettingsError
 from eyebright.preprocess import Preprocessing
 
 PREPROCESSING = Preprocessing(image_size=24, resize=24)
-NONE = AugmentationSettings(flip=False, zoom=0, stretch=0, shift=0, rotate=0, light=0)
+NONE = AugmentationSettings(flip=False, **dict.fromkeys(LIMITS, 0.0))
 SQUARES = np.random.default_rng(0).integers(0, 256, (40, 24, 24, 3), dtype=np.uint8)
 ALL = np.arange(40)
-STRONG = AugmentationSettings(erase=0.5)
+STRONG = replace(FINE_TUNING, erase=0.5, colour=0.4)
 
 
 def test_it_depends_on_seed_epoch_and_sample_and_on_nothing_else() -> None:
@@ -152,3 +152,31 @@ def test_erasing_greys_out_one_rectangle_in_the_asked_share_of_images() -> None:
         assert 5 <= len(rows) <= 12
         assert 5 <= len(columns) <= 12
         assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() > 0.95
+
+
+def test_a_lower_resolution_shows_the_same_picture_without_aliasing() -> None:
+    stripes = np.zeros((1, 96, 96, 3), dtype=np.uint8)
+    stripes[:, :, ::2] = 255  # one pixel wide: at a quarter of the size only their mean is left
+    p = Preprocessing(image_size=96, resize=96, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    small = augment(stripes, ALL[:1], p, NONE, seed=0, epoch=1, side=24)
+    assert small.shape == (1, 3, 24, 24)
+    assert small.abs().max() < 0.2
+    halves = np.zeros((1, 96, 96, 3), dtype=np.uint8)
+    halves[:, :, 48:] = 255
+    found = augment(halves, ALL[:1], p, NONE, seed=0, epoch=1, side=24).numpy()
+    assert found[..., :11].max() < -0.9
+    assert found[..., 13:].min() > 0.9
+
+
+def test_colours_change_and_greys_keep_their_lightness() -> None:
+    coloured = augment(SQUARES, ALL, PREPROCESSING, replace(NONE, colour=0.8), seed=0, epoch=1).numpy()
+    assert np.abs(coloured - PREPROCESSING.normalise(SQUARES)).mean() > 0.1
+    grey = np.full((40, 24, 24, 3), 128, dtype=np.uint8)
+    p = Preprocessing(image_size=24, resize=24, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    found = augment(grey, ALL, p, replace(NONE, colour=0.4), seed=0, epoch=1).numpy()
+    assert np.abs(found - 128 / 255).max() <= 0.1 * 128 / 255 + 1e-4  # the tint alone, a quarter of the setting
+
+
+def test_what_is_left_to_the_recipe_is_filled_from_it() -> None:
+    filled = AugmentationSettings(rotate=90.0, flip=False).filled(FINE_TUNING)
+    assert filled == replace(FINE_TUNING, rotate=90.0, flip=False)

@@ -13,7 +13,8 @@ from eyebright.errors import BundleError, DataError, ModelError, OutputError, Se
 from eyebright.evaluation.compare import Comparison
 from eyebright.inference.load import load
 from eyebright.jobs import runs
-from eyebright.jobs.train import Run, choose_settings, prepare, train
+from eyebright.jobs.prepare import prepare
+from eyebright.jobs.train import Run, choose_settings, train
 from eyebright.progress import SilentProgress
 from eyebright.settings import load_settings
 from eyebright.training.history import read_history
@@ -59,6 +60,7 @@ def test_a_run_folder_holds_all_that_it_promises(run: Run) -> None:
         "history.jsonl",
         "report.html",
         "report.json",
+        "run.json",
         "samples.csv",
         "settings.toml",
     ]

@@ -1,63 +1,105 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from eyebright.data.loader import Batch
 from eyebright.progress import SilentProgress
-from eyebright.training.loop import DivergedError, LoopResult, run_loop
-from eyebright.training.objective import CrossEntropy
-from eyebright.training.optim import learning_rate
+from eyebright.training.checkpoint import InMemory, Snapshot
+from eyebright.training.history import EpochRecord
+from eyebright.training.loop import DivergedError, LoopPlan, LoopResult, run_loop
+from eyebright.training.memory import TooLittleMemoryError
+from eyebright.training.objective import CrossEntropy, LabelledBatch
+from eyebright.training.optim import WeightAverage, build_optimizer, learning_rate
+
+PLAN = LoopPlan(epochs=3, batches_per_epoch=5, samples_per_epoch=40, highest_lr=0.1, warmup=0.2, micro_batch=8, seed=3)
 
 
 class Pixelwise(nn.Module):
-    """The smallest classifier: a linear layer over four pixels."""
+    """The smallest classifier: a linear layer over four pixels; with dropout, if wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.linear = nn.Linear(4, 2)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.flatten(1))  # type: ignore[no-any-return]
+        return self.linear(self.dropout(x.flatten(1)))  # type: ignore[no-any-return]
 
 
-def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(epoch: int, start: int = 0) -> Iterator[tuple[Batch, int]]:
     generator = torch.Generator().manual_seed(epoch)
-    for _ in range(5):
+    for number in range(5):
         labels = torch.randint(0, 2, (8,), generator=generator)
         images = torch.randn(8, 1, 2, 2, generator=generator) + labels[:, None, None, None]
-        yield images, labels
+        if number >= start:
+            yield Batch(images=images, targets=nn.functional.one_hot(labels, 2).float()), 8
+
+
+class Stopping(SilentProgress):  # type: ignore[misc]
+    """Asks to stop after some steps, and remembers what it was told."""
+
+    def __init__(self, steps: int | None = None) -> None:
+        self.stop_requested = steps == 0
+        self.steps = steps
+        self.warnings: list[str] = []
+        self.notes: list[str] = []
+
+    def advance(self, done: int, note: str = "") -> None:
+        self.notes.append(note)
+        self.stop_requested = self.stop_requested or done == self.steps
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def true_loss(network: nn.Module) -> tuple[float, float]:
+    network.eval()
+    with torch.no_grad():
+        (batch, _), *_ = batches(99)
+        logits = network(batch.images)
+        right = (logits.argmax(dim=1) == batch.targets.argmax(dim=1)).double().mean()
+        return float(nn.functional.cross_entropy(logits, batch.targets)), float(right)
 
 
 def run(
-    model: nn.Module, scores: list[tuple[float, float]], progress: object = None, lr: float = 0.1
+    model: nn.Module,
+    *,
+    plan: LoopPlan = PLAN,
+    scores: Sequence[tuple[float, float]] | None = None,
+    progress: SilentProgress | None = None,
+    kind: str = "sgd",
+    average: float = 0.0,
+    **options: Any,
 ) -> tuple[LoopResult, list[Tensor]]:
-    """Train with made-up validation results; also returns the weights at each validation."""
+    """Train, with made-up validation results if given; also returns the weights at each validation."""
     seen: list[Tensor] = []
 
     def validate(network: nn.Module) -> tuple[float, float]:
         seen.append(next(network.parameters()).detach().clone())
-        return scores[len(seen) - 1]
+        return true_loss(network) if scores is None else scores[len(seen) - 1]
 
-    result = run_loop(
-        model,
-        batches,
-        CrossEntropy(),
-        torch.optim.SGD(model.parameters(), lr=lr),
-        validate,
-        epochs=len(scores) - 1,
-        batches_per_epoch=5,
-        highest_lr=lr,
-        warmup=0.2,
-        micro_batch=8,
-        device="cpu",
-        progress=progress or SilentProgress(),  # type: ignore[arg-type]
-    )
-    return result, seen
+    settings: dict[str, Any] = {
+        "batches": batches,
+        "objective": CrossEntropy(),
+        "optimizer": build_optimizer(model, kind=kind, lr=1.0, weight_decay=0.01),
+        "validate": validate,
+        "keeper": InMemory(),
+        "average": WeightAverage(model, average) if average else None,
+        **options,
+    }
+    if scores is not None:
+        plan = replace(plan, epochs=len(scores) - 1)
+    return run_loop(model, plan=plan, progress=progress or SilentProgress(), **settings), seen
 
 
 @pytest.mark.parametrize(
@@ -67,13 +109,13 @@ def run(
         ([(0.5, 0.9), (0.6, 0.7), (0.7, 0.8)], 0),  # how it came in counts too
         ([(1, 0.5), (0.7, 0.9), (0.6, 0.8)], 2),  # by the loss, whatever the accuracy
         ([(1, 0.5), (0.7, 0.9), (0.7, 0.9)], 1),  # among equals the first
-        ([(1, 0.5), (float("nan"), 0.9), (0.9, 0.6), (float("-inf"), 1.0)], 2),  # never one without a loss
-        ([(float("nan"), 0.5), (2, 0.3)], 1),
+        ([(1, 0.5), (math.nan, 0.9), (0.9, 0.6), (-math.inf, 1.0)], 2),  # never one without a loss
+        ([(math.nan, 0.5), (2, 0.3)], 1),
     ],
 )
 def test_the_best_epoch_is_kept(scores: list[tuple[float, float]], best: int) -> None:
     model = Pixelwise()
-    result, seen = run(model, scores)
+    result, seen = run(model, scores=scores)
     assert result.best_epoch == best
     assert torch.equal(model.linear.weight, seen[best])
     assert [record.number for record in result.records] == list(range(len(scores)))
@@ -81,61 +123,196 @@ def test_the_best_epoch_is_kept(scores: list[tuple[float, float]], best: int) ->
     assert result.records[0].train_loss is None
 
 
-def test_it_learns() -> None:
-    model = Pixelwise()
-    result, _ = run(model, [(1, 0.1 * epoch) for epoch in range(10)], lr=0.5)
+def test_it_learns_and_tells_each_epoch_as_it_comes() -> None:
+    told: list[list[EpochRecord]] = []
+    plan = replace(PLAN, epochs=9, highest_lr=0.5)
+    result, _ = run(Pixelwise(), plan=plan, record=lambda records: told.append(list(records)))
     losses = [record.train_loss for record in result.records[1:]]
-    assert losses[-1] is not None
     assert losses[0] is not None
+    assert losses[-1] is not None
     assert losses[-1] < 0.8 * losses[0]
+    assert [len(records) for records in told] == list(range(1, 11))
+    assert told[-1] == list(result.records)
 
 
 def test_a_request_to_stop_keeps_the_best_so_far() -> None:
-    class StopAfter(SilentProgress):  # type: ignore[misc]
-        def advance(self, done: int, note: str = "") -> None:
-            self.stop_requested = done >= 12
-
     model = Pixelwise()
-    result, seen = run(model, [(1, 0.5), (0.7, 0.8), (0.8, 0.7), (0.6, 0.9)], StopAfter())
+    scores = [(1, 0.5), (0.7, 0.8), (0.8, 0.7), (0.6, 0.9)]
+    result, seen = run(model, scores=scores, progress=Stopping(12))
     assert result.interrupted
     assert [record.number for record in result.records] == [0, 1, 2]
     assert torch.equal(model.linear.weight, seen[1])
 
 
-def test_a_loss_that_is_no_number_ends_with_advice_and_finite_weights() -> None:
-    model = Pixelwise()
-
-    def poisoned(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        for number, (images, labels) in enumerate(batches(epoch)):
-            yield (images * float("nan") if epoch == 2 and number == 3 else images), labels
-
-    with pytest.raises(DivergedError, match=r"failed in epoch 2.*--set training\.lr=0\.02"):
-        run_loop(
-            model,
-            poisoned,
-            CrossEntropy(),
-            torch.optim.SGD(model.parameters(), lr=0.1),
-            lambda _: (1.0, 0.5),
-            epochs=3,
-            batches_per_epoch=5,
-            highest_lr=0.1,
-            warmup=0.0,
-            micro_batch=8,
-            device="cpu",
-            progress=SilentProgress(),
-        )
-    assert torch.equal(model.linear.weight, torch.zeros(2, 4))  # how it came in: no epoch was better
-
-
 def test_a_stop_before_the_first_step_keeps_what_came_in() -> None:
-    class Stopped(SilentProgress):  # type: ignore[misc]
-        stop_requested = True
-
     model = Pixelwise()
-    result, seen = run(model, [(1, 0.5), (1, 0.8)], Stopped())
+    result, seen = run(model, scores=[(1, 0.5), (1, 0.8)], progress=Stopping(0))
     assert result.interrupted
     assert result.best_epoch == 0
     assert torch.equal(model.linear.weight, seen[0])
+
+
+FORMS: list[dict[str, Any]] = [
+    {"kind": "sgd"},
+    {"kind": "adamw", "average": 0.9},
+    {"kind": "adamw", "plan": replace(PLAN, micro_batch=3)},
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("stops", [(0,), (1,), (5,), (7, 8), (10,), (3, 6, 9, 12, 14), (15,)])
+def test_going_on_after_any_stop_gives_the_same_bits(form: dict[str, Any], stops: tuple[int, ...]) -> None:
+    whole = Pixelwise(dropout=0.4)
+    expected, _ = run(whole, **form)
+    keeper, snapshot = InMemory(), None
+    for stop in stops:
+        result, _ = run(Pixelwise(dropout=0.4), progress=Stopping(stop), keeper=keeper, start=snapshot, **form)
+        snapshot = keeper.load()
+        assert result.interrupted == (stop < 15)
+    torch.manual_seed(12345)  # whatever was drawn before
+    torch.randn(3)
+    model = Pixelwise(dropout=0.4)
+    nn.init.ones_(model.linear.weight)  # nothing of a fresh model may be left
+    result, _ = run(model, keeper=keeper, start=snapshot, **form)
+    assert not result.interrupted
+    assert torch.equal(model.linear.weight, whole.linear.weight)
+    assert torch.equal(model.linear.bias, whole.linear.bias)
+    unlike = [replace(record, seconds=0.0) for record in result.records]
+    assert unlike == [replace(record, seconds=0.0) for record in expected.records]
+    assert result.best_epoch == expected.best_epoch
+
+
+def test_a_stop_while_measuring_measures_again() -> None:
+    whole = Pixelwise()
+    expected, _ = run(whole)
+    keeper = InMemory()
+    times = 0
+
+    def validate(network: nn.Module) -> tuple[float, float] | None:
+        nonlocal times
+        times += 1
+        return None if times == 3 else true_loss(network)
+
+    model = Pixelwise()
+    result, _ = run(model, validate=validate, keeper=keeper)
+    assert result.interrupted
+    assert [record.number for record in result.records] == [0, 1]
+    result, _ = run(model, validate=validate, keeper=keeper, start=keeper.load())
+    assert torch.equal(model.linear.weight, whole.linear.weight)
+    assert [r.train_loss for r in result.records] == [r.train_loss for r in expected.records]
+
+
+def test_a_stop_saves_within_a_step_and_says_so_through_the_keeper() -> None:
+    keeper = InMemory()
+    run(Pixelwise(), progress=Stopping(7), keeper=keeper)
+    snapshot = keeper.load()
+    assert snapshot is not None
+    assert (snapshot.state["step"], snapshot.state["epoch"], snapshot.state["batch"]) == (7, 2, 2)
+
+
+class Due(InMemory):  # type: ignore[misc]
+    """Wants a snapshot at every step."""
+
+    due = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def save(self, snapshot: Snapshot, *, milestone: bool = False) -> None:
+        super().save(snapshot, milestone=milestone)
+        self.steps.append(snapshot.state["step"])
+
+
+def test_snapshots_are_taken_when_they_are_due_and_change_nothing() -> None:
+    plain, watched, keeper = Pixelwise(dropout=0.4), Pixelwise(dropout=0.4), Due()
+    run(plain)
+    run(watched, keeper=keeper)
+    assert torch.equal(plain.linear.weight, watched.linear.weight)
+    assert keeper.steps == [0, *range(15)]  # the first is the milestone
+
+
+def poison(steps: Sequence[tuple[int, int]]) -> Callable[[int, int], Iterator[tuple[Batch, int]]]:
+    """Batches that hold no numbers, each (epoch, batch) so often as it is named."""
+    left = list(steps)
+
+    def poisoned(epoch: int, start: int) -> Iterator[tuple[Batch, int]]:
+        for number, (batch, size) in enumerate(batches(epoch, start), start=start):
+            if (epoch, number) in left:
+                left.remove((epoch, number))
+                yield replace(batch, images=batch.images * math.nan), size
+            else:
+                yield batch, size
+
+    return poisoned
+
+
+def test_a_loss_that_is_no_number_goes_back_to_the_last_milestone_at_a_tenth_of_the_rate() -> None:
+    rates: list[float] = []
+    model = Pixelwise()
+    optimizer = build_optimizer(model, kind="sgd", lr=1.0, weight_decay=0.0)
+
+    def objective(network: nn.Module, batch: LabelledBatch) -> Tensor:
+        rates.append(optimizer.param_groups[0]["lr"])
+        return CrossEntropy()(network, batch)
+
+    progress, keeper = Stopping(), InMemory()
+    result, _ = run(
+        model, batches=poison([(2, 3)]), objective=objective, optimizer=optimizer, progress=progress, keeper=keeper
+    )
+    expected = [learning_rate(step, 15, highest=0.1, warmup=0.2) for step in range(15)]
+    assert rates[:9] == expected[:9]
+    assert rates[9:] == pytest.approx([0.1 * rate for rate in expected])
+    assert [record.number for record in result.records] == [0, 1, 2, 3]
+    assert progress.warnings == [
+        "the loss was no number at step 8, in epoch 2: back to step 0, and on with a tenth of the learning rate "
+        "(0.01 at most)"
+    ]
+    assert torch.isfinite(model.linear.weight).all()
+
+
+def test_the_fourth_time_it_ends_with_advice_and_the_best_weights() -> None:
+    model = Pixelwise()
+    seen: list[float] = []
+
+    def validate(network: nn.Module) -> tuple[float, float]:
+        seen.append(float(network.linear.weight.detach().sum()))  # type: ignore[union-attr, operator]
+        return 1.0 / len(seen), 0.5
+
+    with pytest.raises(DivergedError, match=r"epoch 2, at step 8: .* 3 lower learning rates.*--set training\.lr=0\.02"):
+        run(model, batches=poison([(2, 3)] * 4), validate=validate)
+    assert len(seen) == 5  # how it came in, and the first epoch four times
+    assert float(model.linear.weight.detach().sum()) == seen[-1]
+
+
+def test_a_stop_after_a_rollback_goes_on_at_the_lower_rate() -> None:
+    whole = Pixelwise()
+    run(whole, batches=poison([(2, 3)]))
+    keeper = InMemory()
+    model = Pixelwise()
+    run(model, batches=poison([(2, 3)]), progress=Stopping(9), keeper=keeper)  # step 9 comes after the rollback
+    run(model, keeper=keeper, start=keeper.load())
+    assert torch.equal(model.linear.weight, whole.linear.weight)
+
+
+def test_weights_that_are_no_numbers_are_never_saved() -> None:
+    keeper = Due()
+    model = Pixelwise()
+    times = 0
+
+    def objective(network: nn.Module, batch: LabelledBatch) -> Tensor:
+        nonlocal times
+        times += 1
+        if times == 7:
+            with torch.no_grad():
+                model.linear.bias.fill_(math.inf)  # after this forward pass, so that the step's gradient is fine
+            return network(batch.images).detach().nan_to_num(0).sum() * 0 + network.linear.weight.sum() * 0.01  # type: ignore[union-attr, operator, no-any-return]
+        return CrossEntropy()(network, batch)
+
+    progress = Stopping()
+    run(model, keeper=keeper, objective=objective, progress=progress)
+    assert len(progress.warnings) == 1
+    assert torch.isfinite(model.linear.bias).all()
 
 
 def test_each_step_uses_its_own_learning_rate_and_each_epoch_sets_the_mode() -> None:
@@ -144,30 +321,13 @@ def test_each_step_uses_its_own_learning_rate_and_each_epoch_sets_the_mode() -> 
     rates: list[float] = []
     modes: list[bool] = []
 
-    def objective(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    def objective(network: nn.Module, batch: LabelledBatch) -> Tensor:
         rates.append(optimizer.param_groups[0]["lr"])
-        modes.append(model.training)
-        return CrossEntropy()(model, images, labels)
+        modes.append(network.training)
+        return CrossEntropy()(network, batch)
 
-    def validate(network: nn.Module) -> tuple[float, float]:
-        network.eval()
-        return 1.0, 0.5
-
-    run_loop(
-        model,
-        batches,
-        objective,
-        optimizer,
-        validate,
-        epochs=2,
-        batches_per_epoch=5,
-        highest_lr=0.4,
-        warmup=0.2,
-        micro_batch=8,
-        device="cpu",
-        progress=SilentProgress(),
-    )
-    assert rates == [learning_rate(step, 10, highest=0.4, warmup=0.2) for step in range(10)]
+    run(model, plan=replace(PLAN, epochs=2), objective=objective, optimizer=optimizer)
+    assert rates == [learning_rate(step, 10, highest=0.1, warmup=0.2) for step in range(10)]
     assert modes == [True] * 10
 
 
@@ -177,24 +337,12 @@ def test_parts_of_a_batch_add_up_to_the_same_step(micro_batch: int) -> None:
         model = Pixelwise()
         sizes: list[int] = []
 
-        def objective(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-            sizes.append(len(labels))
-            return CrossEntropy(0.1)(model, images, labels)
+        def objective(network: nn.Module, batch: LabelledBatch) -> Tensor:
+            sizes.append(len(batch.targets))
+            return CrossEntropy(0.1)(network, batch)
 
-        result = run_loop(
-            model,
-            batches,
-            objective,
-            torch.optim.SGD(model.parameters(), lr=0.3),
-            lambda _: (1.0 / (1.0 + len(sizes)), 0.5),
-            epochs=2,
-            batches_per_epoch=5,
-            highest_lr=0.3,
-            warmup=0.0,
-            micro_batch=micro_batch,
-            device="cpu",
-            progress=SilentProgress(),
-        )
+        plan = replace(PLAN, epochs=2, micro_batch=micro_batch, highest_lr=0.3, warmup=0.0)
+        result, _ = run(model, plan=plan, objective=objective)
         return model.linear.weight.detach(), sizes, result.records[-1].train_loss
 
     whole, _, whole_loss = train(8)
@@ -208,8 +356,8 @@ def test_parts_of_a_batch_add_up_to_the_same_step(micro_batch: int) -> None:
 def test_a_step_follows_no_gradient_longer_than_one() -> None:
     model = Pixelwise()
 
-    def steep(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        yield 1e4 * torch.ones(2, 1, 2, 2), torch.tensor([0, 0])
+    def steep(epoch: int, start: int) -> Iterator[tuple[Batch, int]]:
+        yield Batch(images=1e4 * torch.ones(2, 1, 2, 2), targets=torch.tensor([[1.0, 0.0]] * 2)), 2
 
     weights: list[Tensor] = []
 
@@ -217,19 +365,106 @@ def test_a_step_follows_no_gradient_longer_than_one() -> None:
         weights.append(torch.cat([p.detach().flatten().clone() for p in network.parameters()]))
         return 1.0, 0.1 * len(weights)
 
-    run_loop(
-        model,
-        steep,
-        CrossEntropy(),
-        torch.optim.SGD(model.parameters(), lr=0.5),
-        validate,
-        epochs=1,
-        batches_per_epoch=1,
-        highest_lr=0.5,
-        warmup=0.9,
-        micro_batch=8,
-        device="cpu",
-        progress=SilentProgress(),
-    )
+    plan = replace(PLAN, epochs=1, batches_per_epoch=1, samples_per_epoch=2, highest_lr=0.5, warmup=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    run(model, plan=plan, batches=steep, validate=validate, optimizer=optimizer)
     rate = learning_rate(0, 1, highest=0.5, warmup=0.9)
     assert float((weights[1] - weights[0]).norm()) == pytest.approx(rate, rel=1e-3)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
+def test_when_memory_runs_out_fewer_images_run_at_once_and_the_step_is_the_same(error: Exception) -> None:
+    def train(fits: int) -> tuple[Tensor, list[str], LoopResult]:
+        model, progress = Pixelwise(), Stopping()
+
+        def objective(network: nn.Module, batch: LabelledBatch) -> Tensor:
+            if len(batch.targets) > fits:
+                raise error
+            return CrossEntropy()(network, batch)
+
+        result, _ = run(model, objective=objective, progress=progress)
+        return model.linear.weight.detach(), progress.warnings, result
+
+    plenty, none, _ = train(8)
+    little, warnings, result = train(2)
+    assert none == []
+    assert len(warnings) == 2  # from 8 to 4 to 2, once
+    assert "on with 2 images at once instead of 4" in warnings[1]
+    torch.testing.assert_close(little, plenty)
+    assert not result.interrupted
+    with pytest.raises(TooLittleMemoryError, match="out of memory with a single image"):
+        train(0)
+
+
+def test_other_errors_pass() -> None:
+    def objective(network: nn.Module, batch: LabelledBatch) -> Tensor:
+        raise RuntimeError("shapes do not agree")
+
+    with pytest.raises(RuntimeError, match="shapes do not agree"):
+        run(Pixelwise(), objective=objective)
+
+
+def test_the_average_of_the_weights_is_measured_and_kept_and_training_goes_on_from_the_weights() -> None:
+    plain, averaged = Pixelwise(), Pixelwise()
+    _, weights = run(plain)
+    _, averages = run(averaged, average=0.9)
+    assert torch.equal(weights[0], averages[0])
+    assert not torch.equal(weights[1], averages[1])
+    reference, follower = Pixelwise(), WeightAverage(Pixelwise(), 0.9)
+    optimizer = build_optimizer(reference, kind="sgd", lr=1.0, weight_decay=0.01)
+
+    class Followed(Stopping):  # type: ignore[misc]
+        def advance(self, done: int, note: str = "") -> None:
+            follower.update(reference, done)
+
+    run(reference, optimizer=optimizer, progress=Followed(), plan=replace(PLAN, epochs=3))
+    torch.testing.assert_close(averages[3], follower.weights["linear.weight"])
+
+
+def test_without_progress_training_ends_early() -> None:
+    scores = [(1, 0.5), (0.8, 0.7), (0.9, 0.7), (0.9, 0.7), (0.7, 0.7), (0.6, 0.9)]
+    result, _ = run(Pixelwise(), scores=scores, plan=replace(PLAN, patience=2))
+    assert [record.number for record in result.records] == [0, 1, 2, 3]
+    assert result.best_epoch == 1
+    assert not result.interrupted
+
+
+def test_dropout_depends_on_the_seed_and_not_on_what_was_drawn_before() -> None:
+    models = [Pixelwise(dropout=0.5) for _ in range(3)]
+    run(models[0])
+    torch.randn(100)
+    run(models[1])
+    run(models[2], plan=replace(PLAN, seed=4))
+    assert torch.equal(models[0].linear.weight, models[1].linear.weight)
+    assert not torch.equal(models[0].linear.weight, models[2].linear.weight)
+
+
+def test_beside_the_bar_stand_epoch_loss_accuracy_and_pace() -> None:
+    progress = Stopping()
+    run(Pixelwise(), progress=progress)
+    assert progress.notes[0].startswith("epoch 1 of 3, loss 0.693, validation accuracy ")
+    assert progress.notes[0].endswith(" images/s")
+
+
+def test_a_compiled_network_learns_the_same_as_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+
+    def compile_it(model: nn.Module) -> nn.Module:
+        compiled.append(model)
+        return model
+
+    monkeypatch.setattr(torch, "compile", compile_it)
+    plain, other = Pixelwise(), Pixelwise()
+    run(plain)
+    run(other, plan=replace(PLAN, compiled=True))
+    assert compiled == [other]
+    assert torch.equal(plain.linear.weight, other.linear.weight)
+
+
+def test_what_a_snapshot_holds_beside_comes_with_it() -> None:
+    keeper = InMemory()
+    run(Pixelwise(), progress=Stopping(3), keeper=keeper, beside={"head_records": [1, 2]})
+    snapshot = keeper.load()
+    assert snapshot is not None
+    assert snapshot.state["head_records"] == [1, 2]
+    assert copy.deepcopy(snapshot.state) == snapshot.state

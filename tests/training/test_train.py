@@ -5,7 +5,8 @@ import torch
 
 from eyebright.errors import SettingsError
 from eyebright.models.catalog import build_model
-from eyebright.training.train import choose_device, train_with_frozen_statistics
+from eyebright.training.phases import train_with_frozen_statistics
+from eyebright.training.start import choose_device
 
 
 def test_fine_tuning_leaves_the_statistics_of_batch_norm_alone_but_learns_its_weights() -> None:

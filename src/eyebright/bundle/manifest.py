@@ -6,21 +6,17 @@ is a pickle. The manifest guards all other files; its own `manifest_sha256` guar
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from eyebright.bundle.sealed import MANIFEST, read_sealed, show, verify_files, write_sealed
 from eyebright.errors import BundleError, DataError, printable
 from eyebright.preprocess import Preprocessing
 
 FORMAT_VERSION = 1
-MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
-_MAX_MANIFEST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +63,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "provenance": dict(manifest.provenance),
         "files": dict(manifest.files),
     }
-    values["manifest_sha256"] = _digest(values)
-    scratch = folder / f".{MANIFEST}.new"
-    scratch.write_text(_spell(values), encoding="utf-8")
-    os.replace(scratch, folder / MANIFEST)
+    write_sealed(folder, values)
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -83,20 +76,17 @@ def read_manifest(folder: Path) -> Manifest:
         BundleError: no bundle, a newer format version, or a file that is absent, cut short or altered, by name.
     """
     path = folder / MANIFEST
-    values, text = _read_json(path)
+    values, unaltered = read_sealed(folder)
     version = values.get("format_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise BundleError(f"{_show(path)} names no format version; it is not the manifest of a bundle")
+        raise BundleError(f"{show(path)} names no format version; it is not the manifest of a bundle")
     if version > FORMAT_VERSION:
         raise BundleError(
-            f"{_show(folder)} was written by a newer Eyebright (bundle format {version}; this one reads up to "
+            f"{show(folder)} was written by a newer Eyebright (bundle format {version}; this one reads up to "
             f"{FORMAT_VERSION}); update with: pip install --upgrade eyebright"
         )
-    # Compared letter by letter too: 1e-05 and 1E-05 are one value, and a last line break is easily lost.
-    unaltered = text == _spell(values)
-    recorded = values.pop("manifest_sha256", None)
-    if not unaltered or recorded != _digest(values):
-        raise BundleError(f"{_show(path)} was altered or damaged since it was written; copy the whole folder again")
+    if not unaltered:
+        raise BundleError(f"{show(path)} was altered or damaged since it was written; copy the whole folder again")
     try:
         architecture = values["architecture"]
         known = {field.name for field in fields(Architecture)}
@@ -109,15 +99,12 @@ def read_manifest(folder: Path) -> Manifest:
             format_version=version,
         )
     except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
-        raise BundleError(f"{_show(path)} lacks what it needs ({error}); copy the whole folder again") from error
+        raise BundleError(f"{show(path)} lacks what it needs ({error}); copy the whole folder again") from error
     if len(manifest.class_names) != manifest.architecture.num_classes:
-        raise BundleError(f"{_show(path)} names {len(manifest.class_names)} classes for a network of another number")
+        raise BundleError(f"{show(path)} names {len(manifest.class_names)} classes for a network of another number")
     if WEIGHTS not in manifest.files:
-        raise BundleError(f"{_show(path)} lists no {WEIGHTS}; copy the whole folder again")
-    for name, digest in manifest.files.items():
-        if name != Path(name).name or "\\" in name:
-            raise BundleError(f"{_show(path)} lists {printable(name)}, which is no plain file name; don't trust it")
-        _verify(folder / name, digest)
+        raise BundleError(f"{show(path)} lists no {WEIGHTS}; copy the whole folder again")
+    verify_files(folder, manifest.files)
     return manifest
 
 
@@ -131,62 +118,9 @@ def find_bundle(path: Path) -> Path:
         if (folder / MANIFEST).is_file():
             return folder
     if not path.exists():
-        raise BundleError(f"there is no folder {_show(path)}; give the folder of a run or of a bundle")
+        raise BundleError(f"there is no folder {show(path)}; give the folder of a run or of a bundle")
     children = sorted(path.iterdir()) if path.is_dir() else []
     runs = [child.name for child in children if (child / "bundle" / MANIFEST).is_file()]
     if runs:
-        raise BundleError(f"{_show(path)} holds several runs ({', '.join(map(printable, runs))}); give one of them")
-    raise BundleError(f"{_show(path)} holds no saved classifier: there is no {MANIFEST} in it")
-
-
-def hash_file(path: Path) -> str:
-    """The sha256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _verify(path: Path, digest: str) -> None:
-    try:
-        if not path.is_file():
-            raise BundleError(f"{_show(path)} is missing; copy the whole folder again")
-        found = hash_file(path)
-    except OSError as error:
-        raise BundleError(f"{_show(path)} can't be read: {error.strerror or error}") from error
-    if found != digest:
-        raise BundleError(
-            f"{_show(path)} was altered or cut short: its sha256 is not the one in {MANIFEST}; "
-            "copy the whole folder again"
-        )
-
-
-def _read_json(path: Path) -> tuple[dict[str, Any], str]:
-    """A file's values, and its text."""
-    try:
-        if path.stat().st_size > _MAX_MANIFEST_BYTES:
-            raise BundleError(f"{_show(path)} is too large to be a manifest")
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text)
-    except FileNotFoundError as error:
-        raise BundleError(f"{_show(path.parent)} holds no saved classifier: there is no {MANIFEST} in it") from error
-    except OSError as error:
-        raise BundleError(f"{_show(path)} can't be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{_show(path)} is damaged or cut short ({error}); copy the whole folder again") from error
-    if not isinstance(values, dict):
-        raise BundleError(f"{_show(path)} is not the manifest of a bundle")
-    return values, text
-
-
-def _spell(values: Mapping[str, Any]) -> str:
-    """The text of a manifest, for people to read."""
-    return json.dumps(values, indent=2, ensure_ascii=True) + "\n"
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    """The sha256 of the values in one canonical spelling."""
-    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def _show(path: Path) -> str:
-    return printable(str(path))
+        raise BundleError(f"{show(path)} holds several runs ({', '.join(map(printable, runs))}); give one of them")
+    raise BundleError(f"{show(path)} holds no saved classifier: there is no {MANIFEST} in it")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +17,10 @@ from eyebright.bundle.manifest import (
     Architecture,
     Manifest,
     find_bundle,
-    hash_file,
     read_manifest,
     write_manifest,
 )
+from eyebright.bundle.sealed import hash_file, new_folder
 from eyebright.errors import BundleError, ModelError, OutputError, printable
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
@@ -73,63 +70,26 @@ def save_bundle(
     Raises:
         OutputError: the disk is full or the folder can't be written; what was there before stays.
     """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"the network's {name} holds values that are no numbers; it is not saved")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(_cannot_write(folder, error)) from error
-    try:
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-        for name, tensor in tensors.items():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise ModelError(f"the network's {name} holds values that are no numbers; it is not saved")
-        safetensors.torch.save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
-        write_manifest(
-            scratch,
-            Manifest(
-                architecture=architecture,
-                class_names=tuple(class_names),
-                preprocessing=preprocessing,
-                provenance=provenance,
-                files={WEIGHTS: hash_file(scratch / WEIGHTS)},
-            ),
-        )
-        for path in scratch.iterdir():
-            path.chmod(0o644)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        scratch.chmod(0o755)
-        _sync_folder(scratch)
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            try:
-                os.replace(folder, old / "bundle")
-                os.replace(scratch, folder)
-            except OSError:
-                if not folder.exists():
-                    os.replace(old / "bundle", folder)
-                raise
-            finally:
-                if folder.exists():
-                    shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(scratch, folder)
-        _sync_folder(folder.parent)  # or a power cut could take the new name back
+        with new_folder(folder, prefix=f".{folder.name}-") as scratch:
+            safetensors.torch.save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
+            write_manifest(
+                scratch,
+                Manifest(
+                    architecture=architecture,
+                    class_names=tuple(class_names),
+                    preprocessing=preprocessing,
+                    provenance=provenance,
+                    files={WEIGHTS: hash_file(scratch / WEIGHTS)},
+                ),
+            )
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(_cannot_write(folder, error)) from error
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk before going on; Windows can't and needn't."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot_write(folder: Path, error: Exception) -> str:

@@ -13,6 +13,7 @@ from eyebright.cli import output
 
 if TYPE_CHECKING:
     from eyebright.jobs.compare import ComparedRuns
+    from eyebright.jobs.train import Run
 
 INTERRUPTED = 130
 
@@ -20,7 +21,7 @@ INTERRUPTED = 130
 def _steering(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that train and compare share."""
     options = [
-        click.option("--effort", type=str, help="quick (the default): fit a head; standard: then fine-tune."),
+        click.option("--effort", type=str, help="quick (the default), standard or best."),
         click.option("--out", type=click.Path(path_type=Path), help="Folder for the results; must not exist yet."),
         click.option("--seed", type=int, help="Decides everything random; 0 by default."),
         click.option("--settings", "file", type=click.Path(path_type=Path), help="A TOML file with any settings."),
@@ -64,14 +65,18 @@ def demo(out: Path | None, seed: int | None) -> int:
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path), required=False)
 @click.option("--model", type=str, help="A network of `eyebright models`; resnet50 by default.")
 @click.option("--weights", type=str, help="Pretrained weights: a name, a file, a run's folder, or none.")
+@click.option("--teacher", type=str, help="A run's folder: learn from its network too.")
+@click.option("--resume", "stopped", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a stopped run.")
 @_steering
 def train(
-    data: Path,
+    data: Path | None,
     model: str | None,
     weights: str | None,
+    teacher: str | None,
+    stopped: Path | None,
     effort: str | None,
     out: Path | None,
     seed: int | None,
@@ -83,11 +88,25 @@ def train(
 
     DATA is a folder with one folder of images for each class (with or without train, val and test folders above them),
     a .zip or .tar of one, a .csv, .tsv or .parquet list (path, label, if wanted split, group), shards, or an .npz file.
+
+    A run that was stopped or killed ends as if it had not been: eyebright train --resume RUN.
     """
+    from eyebright.jobs.train import resume
     from eyebright.jobs.train import train as run
 
-    if weights is not None:
-        overrides = [*overrides, f"network.weights={_toml_text(weights)}"]
+    if stopped is not None:
+        given = [model, weights, teacher, effort, out, seed, file, decisions, *overrides]
+        if any(value is not None for value in given):
+            raise click.UsageError(
+                "--resume keeps the run's settings; nothing else can be given but where its DATA are now"
+            )
+        with output.terminal_progress() as progress:
+            return _report_training(resume(stopped, data=data, command=_typed(), progress=progress))
+    if data is None:
+        raise click.UsageError("Missing argument 'DATA'.")
+    for name, value in (("network.weights", weights), ("training.teacher", teacher)):
+        if value is not None:
+            overrides = [*overrides, f"{name}={_toml_text(value)}"]
     with output.terminal_progress() as progress:
         result = run(
             data,
@@ -101,14 +120,15 @@ def train(
             command=_typed(),
             progress=progress,
         )
+    return _report_training(result)
+
+
+def _report_training(result: Run) -> int:
     if result.interrupted or result.report is None or result.contestant is None:
-        decided = [] if decisions is None else ["--decisions", str(decisions)]
-        output.print_line(f"Interrupted; the best network so far is kept in {result.folder}. It was not measured.")
-        output.print_line("Measure it:     " + output.next_command("evaluate", result.folder, data, *decided))
-        settings = result.predictor.manifest.provenance["settings"]
-        same = ["--model", settings["model"], "--effort", settings["effort"], "--seed", str(settings["seed"])]
-        again = output.next_command("train", data, *same, *decided, "--weights", result.folder)
-        output.print_line("Go on from it:  " + again)
+        if not result.interrupted:  # one of several processes; the first tells the result
+            return 0
+        output.print_line(f"Interrupted; everything is kept in {result.folder}, the best network so far too.")
+        output.print_line("Go on:       " + output.next_command("train", "--resume", result.folder))
         return INTERRUPTED
     output.print_line()
     output.print_report(result.report)

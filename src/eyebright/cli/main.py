@@ -12,7 +12,7 @@ from eyebright import __version__
 from eyebright.cli.cache import cache
 from eyebright.cli.check import check
 from eyebright.cli.learn import compare, demo, train
-from eyebright.cli.look import models
+from eyebright.cli.look import models, runs
 from eyebright.cli.use import evaluate, predict
 from eyebright.errors import EyebrightError, MissingExtraError
 
@@ -37,7 +37,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, check, train, compare, evaluate, predict, models, cache):
+for command in (demo, check, train, compare, evaluate, predict, models, runs, cache):
     cli.add_command(command)
 
 

@@ -5,6 +5,7 @@ rich is imported when something is printed, so that `--help` is quick.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from eyebright.evaluation.report import EvaluationReport
     from eyebright.inference.predictor import Prediction
     from eyebright.jobs.cache import CacheContents
+    from eyebright.jobs.list_runs import ListedRun
     from eyebright.jobs.models import ListedModel
 
 FINDINGS_NAMED = 5  # of each kind; the page shows all
@@ -35,7 +37,14 @@ TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
 def _console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    # Of several processes that train together only the first speaks.
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, quiet=_rank() > 0)
+
+
+def _rank() -> int:
+    """Which of the processes that torchrun started this is; 0 without torchrun."""
+    number = os.environ.get("RANK", "0")
+    return int(number) if number.isdecimal() else 0
 
 
 def print_line(text: str = "") -> None:
@@ -45,8 +54,10 @@ def print_line(text: str = "") -> None:
 
 def print_error(text: str) -> None:
     """What went wrong."""
-    console = _console(stderr=True)
-    console.print("error: ", style="bold red", end="")
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("error: " if _rank() == 0 else f"error in process {_rank()}: ", style="bold red", end="")
     console.print(_safe(text), markup=False)
 
 
@@ -115,6 +126,8 @@ def terminal_progress() -> Iterator[TerminalProgress]:
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         if progress.stop_requested:
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                return  # Ctrl-C comes twice, from the terminal and from torchrun, which kills what takes too long
             raise KeyboardInterrupt
         progress.stop_requested = True
         progress.say("Stopping after this step, and keeping what there is. Once more ends it at once.")
@@ -243,6 +256,46 @@ def print_models(models: Sequence[ListedModel]) -> None:
     Console(highlight=False, width=max(_console().width, 132)).print(table, crop=False)
     print_line()
     print_line("Multiply-adds are for one image of 224 x 224; top-1 and top-5 as published for ImageNet.")
+
+
+def print_runs(runs: Sequence[ListedRun]) -> None:
+    """Every run with its state and result, the one touched last first, and how to go on with those that can be."""
+    from rich.table import Table
+
+    if not runs:
+        print_line("There are no runs here.")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("run", "network", "effort", "state", "result", "last change"):
+        table.add_column(name, overflow="fold" if name == "run" else "ellipsis")
+    styles = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
+    for run in runs:
+        state = run.state
+        table.add_row(
+            _cell(str(run.folder)),
+            state.model,
+            state.effort,
+            _cell(state.state, styles.get(state.state, "")),
+            _cell(_result_of(run)),
+            state.updated,
+        )
+    _console().print(table)
+    stopped = [run for run in runs if run.state.state in ("interrupted", "failed")]
+    if stopped:
+        print_line()
+        print_line("Go on:  " + next_command("train", "--resume", stopped[0].folder))
+
+
+def _result_of(run: ListedRun) -> str:
+    """A run's result, or how far it is, or why it failed."""
+    if run.state.accuracy is not None:
+        return f"accuracy {100 * run.state.accuracy:.1f} % on test images"
+    if run.state.error is not None:
+        return run.state.error.split("\n")[0][:80]
+    if run.last is None:
+        return "nothing measured yet"
+    where = f"epoch {run.last.number:.0f} of {run.epochs}" if run.last.phase == "epochs" else "head"
+    return f"{where}: {100 * run.last.val_accuracy:.1f} % on validation images"
 
 
 def print_cache(cache: CacheContents) -> None:

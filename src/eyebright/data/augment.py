@@ -8,8 +8,8 @@ Shapes: N images, R side of the cached square, S side that the network sees, C c
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,38 +20,63 @@ from torch import Tensor
 from eyebright.errors import SettingsError
 from eyebright.preprocess import Preprocessing
 
+Between = Callable[[float, float, int], Tensor]
+"""Lowest, highest, purpose -> (N,) one number for each image."""
+
+FLIP = 2  # the purpose under which mirroring is drawn
+CHOOSE = -1.0
+LIMITS = {"zoom": 0.9, "stretch": 0.9, "shift": 0.5, "rotate": 180.0, "light": 0.9, "colour": 0.9}
+LIMITS |= {"erase": 1.0, "mixup": 4.0, "cutmix": 4.0}
+SHRINK_BEYOND = 1.5
+SHRINK_TO = 1.25
+LUMA = (0.299, 0.587, 0.114)  # how bright red, green and blue look: ITU-R BT.601
+
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationSettings:
-    """How far images may be changed while training; all zero and false is no change at all.
-
-    The defaults suit fine-tuning. A network that learns from nothing gets `LIGHT` where they are left as they are: its
-    few epochs are better spent on images that it will see again.
-    """
+    """How far images may be changed while training; zero and false change nothing, and -1 lets the recipe choose."""
 
     flip: bool = True
     """Mirror half of the images left to right; switch it off where left and right matter (digits, letters, maps)."""
-    zoom: float = 0.25
+    zoom: float = -1.0
     """Crop up to this fraction of the side away, in [0, 0.9]."""
-    stretch: float = 0.15
+    stretch: float = -1.0
     """Change the proportions of the crop by up to this fraction, in [0, 0.9]."""
-    shift: float = 0.08
+    shift: float = -1.0
     """Move by up to this fraction of the side, in [0, 0.5]; what comes into view mirrors the edge."""
-    rotate: float = 8.0
+    rotate: float = -1.0
     """Turn by up to this many degrees, in [0, 180]."""
-    light: float = 0.2
+    light: float = -1.0
     """Change brightness and contrast by up to this fraction each, in [0, 0.9]."""
-    erase: float = 0.0
+    colour: float = -1.0
+    """Change the strength of colours by up to this fraction, and their tint by up to a quarter of it, in [0, 0.9]."""
+    erase: float = -1.0
     """The chance that a random rectangle is greyed out, in [0, 1]."""
+    mixup: float = -1.0
+    """Blend images and labels in pairs: the alpha of the Beta distribution of the shares, in [0, 4]; 0 is off."""
+    cutmix: float = -1.0
+    """Paste a rectangle of another image, labels mixed by area: alpha as for mixup. With both, each takes half."""
 
     def __post_init__(self) -> None:
-        limits = {"zoom": 0.9, "stretch": 0.9, "shift": 0.5, "rotate": 180.0, "light": 0.9, "erase": 1.0}
-        for name, limit in limits.items():
-            if not 0 <= getattr(self, name) <= limit:
-                raise SettingsError(f"augmentation.{name} is between 0 and {limit:g}, not {getattr(self, name)!r}")
+        for name, limit in LIMITS.items():
+            value = getattr(self, name)
+            if not (0 <= value <= limit or value == CHOOSE):
+                raise SettingsError(f"augmentation.{name} is between 0 and {limit:g}, or -1 (choose), not {value!r}")
+
+    def filled(self, preset: AugmentationSettings) -> AugmentationSettings:
+        """The same, with what is to be chosen taken from another."""
+        chosen = {name: getattr(preset, name) for name in LIMITS if getattr(self, name) == CHOOSE}
+        return replace(self, **chosen)
 
 
-LIGHT = AugmentationSettings(zoom=0.0, stretch=0.0, shift=0.09, rotate=0.0, light=0.0)
+FINE_TUNING = AugmentationSettings(
+    zoom=0.25, stretch=0.15, shift=0.08, rotate=8.0, light=0.2, colour=0.0, erase=0.0, mixup=0.0, cutmix=0.0
+)
+"""For a pretrained network."""
+LIGHT = AugmentationSettings(
+    zoom=0.0, stretch=0.0, shift=0.09, rotate=0.0, light=0.0, colour=0.0, erase=0.0, mixup=0.0, cutmix=0.0
+)
+"""For a network that learns from nothing: its few epochs are better spent on images that it will see again."""
 
 
 def draw_uniform(seed: int, epoch: int, samples: NDArray[np.int64], purpose: int) -> NDArray[np.float64]:
@@ -82,6 +107,8 @@ def augment(
     *,
     seed: int,
     epoch: int,
+    side: int | None = None,
+    device: str = "cpu",
 ) -> Tensor:
     """(N, R, R, C) uint8 -> float32 (N, C, S, S), channels-last in memory, normalised like every image.
 
@@ -91,30 +118,57 @@ def augment(
         preprocessing: gives S, and normalises at the end.
         settings: how far to go.
         seed, epoch: the rest of what randomness depends on.
+        side: another S, for epochs at a lower resolution.
+        device: where the work is done and the result lies; draws are the same everywhere.
     """
+    side = side or preprocessing.image_size
 
     def between(low: float, high: float, purpose: int) -> Tensor:
         values = low + (high - low) * draw_uniform(seed, epoch, samples, purpose)
-        return torch.from_numpy(values).to(torch.float32)
+        return torch.from_numpy(values).to(device=device, dtype=torch.float32)
 
-    count = len(squares)
-    images = torch.from_numpy(squares).permute(0, 3, 1, 2).to(torch.float32)
-    side = 1 - between(0.0, settings.zoom, 0)
+    pixels = torch.from_numpy(squares).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    if preprocessing.image_size > SHRINK_BEYOND * side:
+        # Sampling at single points would alias; what is left is still finer than what the network sees.
+        shrunk = [math.ceil(pixels.shape[-1] * SHRINK_TO * side / preprocessing.image_size)] * 2
+        pixels = F.interpolate(pixels, size=shrunk, mode="bilinear", antialias=True)
+    images = _place(pixels.to(torch.float32), side, preprocessing, settings, between)
+    if settings.light:
+        contrast = 1 + between(-settings.light, settings.light, 6)
+        brightness = 1 + between(-settings.light, settings.light, 7)
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        images = (images - mean) * contrast[:, None, None, None] + mean * brightness[:, None, None, None]
+        images = images.clamp(0, 255)
+    if settings.colour and images.shape[1] == 3:
+        images = _recolour(images, settings.colour, between)
+    if settings.erase:
+        images = _erase(images, settings.erase, between)
+    images = images.contiguous(memory_format=torch.channels_last)
+    scale, shift = (torch.from_numpy(part).to(device)[:, None, None] for part in preprocessing.scale_and_shift)
+    return images.mul_(scale).add_(shift)
+
+
+def _place(
+    images: Tensor, side: int, preprocessing: Preprocessing, settings: AugmentationSettings, between: Between
+) -> Tensor:
+    """Crop, stretch, turn, mirror and move, in one resampling: (N, C, R, R) -> (N, C, S, S)."""
+    count, channels = images.shape[:2]
+    zoomed = 1 - between(0.0, settings.zoom, 0)
     stretch = torch.exp(between(-1.0, 1.0, 1) * math.log1p(settings.stretch))
-    mirror = torch.ones(count)
+    mirror = torch.ones_like(zoomed)
     if settings.flip:
-        mirror = torch.where(between(0.0, 1.0, 2) < 0.5, -1.0, 1.0)
+        mirror = torch.where(between(0.0, 1.0, FLIP) < 0.5, -1.0, 1.0)
     angle = between(-1.0, 1.0, 3) * math.radians(settings.rotate)
     cos, sin = torch.cos(angle), torch.sin(angle)
     full = preprocessing.image_size / preprocessing.resize  # what the plain crop leaves of the square
-    width, height = full * side * stretch, full * side / stretch
+    width, height = full * zoomed * stretch, full * zoomed / stretch
     # The crop may lie anywhere inside the plain one, and `shift` beyond.
     room_x = (full - width).clamp(min=0) + 2 * settings.shift
     room_y = (full - height).clamp(min=0) + 2 * settings.shift
     across, down = between(-1.0, 1.0, 4) * room_x, between(-1.0, 1.0, 5) * room_y
-    if settings.zoom == settings.stretch == settings.rotate == 0 and images.shape[-1] == preprocessing.image_size:
+    if settings.zoom == settings.stretch == settings.rotate == 0 and images.shape[-1] == side:
         # Whole pixels: a small image must not be blurred only to be moved.
-        step = 2 / preprocessing.image_size
+        step = 2 / side
         across, down = torch.round(across / step) * step, torch.round(down / step) * step
     matrix = torch.stack(
         [
@@ -123,24 +177,23 @@ def augment(
         ],
         dim=1,
     )
-    shape = [count, images.shape[1], preprocessing.image_size, preprocessing.image_size]
-    grid = F.affine_grid(matrix, shape, align_corners=False)
-    images = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    if settings.light:
-        contrast = 1 + between(-settings.light, settings.light, 6)
-        brightness = 1 + between(-settings.light, settings.light, 7)
-        mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        images = (images - mean) * contrast[:, None, None, None] + mean * brightness[:, None, None, None]
-        images = images.clamp(0, 255)
-    if settings.erase:
-        images = _erase(images, settings.erase, between)
-    return torch.from_numpy(preprocessing.normalise(images.permute(0, 2, 3, 1).numpy()))
+    grid = F.affine_grid(matrix, [count, channels, side, side], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _erase(images: Tensor, chance: float, between: Any) -> Tensor:
+def _recolour(images: Tensor, colour: float, between: Between) -> Tensor:
+    """Colours stronger or weaker around the grey of each pixel, and each channel a little brighter or darker."""
+    strength = 1 + between(-colour, colour, 13)[:, None, None, None]
+    tint = 1 + torch.stack([between(-colour / 4, colour / 4, purpose) for purpose in (14, 15, 16)], dim=1)
+    weights = torch.tensor(LUMA, device=images.device)[None, :, None, None]
+    grey = (images * weights).sum(dim=1, keepdim=True)
+    return ((images - grey).mul_(strength).add_(grey) * tint[:, :, None, None]).clamp_(0, 255)
+
+
+def _erase(images: Tensor, chance: float, between: Between) -> Tensor:
     """Grey rectangles of a quarter to a half of the side (Zhong et al., "Random Erasing", 2017, arXiv:1708.04896)."""
     side = images.shape[-1]
-    position = (torch.arange(side) + 0.5) / side
+    position = (torch.arange(side, device=images.device) + 0.5) / side
     inside = []
     for purpose in (8, 10):  # down, across
         size = between(0.25, 0.5, purpose)[:, None]

@@ -5,15 +5,29 @@ Shapes: N images, R side of a square, S side that the network sees, C channels, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eyebright.distributed.ranks import Ranks
 from eyebright.models.layers import fold_batch_norm
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
+
+
+@dataclass(kw_only=True)
+class EmbeddingsSoFar:
+    """What is done of a long look, so that it can be gone on with."""
+
+    embeddings: NDArray[np.float32]
+    """(M, D); rows that are still to come are zero, as are those that another rank looks at."""
+    done: int = 0
+    """How many rows, from the first, are done."""
 
 
 def embed(
@@ -24,38 +38,64 @@ def embed(
     *,
     batch_size: int = 32,
     device: str = "cpu",
+    bfloat16: bool | None = None,
+    ranks: Ranks | None = None,
+    so_far: EmbeddingsSoFar | None = None,
+    keep: Callable[[EmbeddingsSoFar, bool], object] = lambda _, __: None,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """The embeddings of some rows of a table of squares; the model itself is not changed.
 
     Args:
-        model: a network of the catalogue; a copy of it runs in evaluation mode, BatchNorm folded, channels last, in
-            bfloat16 where the processor computes in it.
+        model: a network of the catalogue; a copy of it runs in evaluation mode, BatchNorm folded, channels last.
         squares: (N, R, R, C) uint8.
         rows: (M,) which of them, in which order.
         preprocessing: crops and normalises.
         batch_size: how many images run at once; another number changes results by rounding only.
         device: a torch device.
-        progress: shown in images; its `stop_requested` raises KeyboardInterrupt.
+        bfloat16: whether to compute in it; None where the processor does.
+        ranks: the processes that look together: each takes whole batches, so the result is the same bit for bit.
+        so_far: where an earlier look was, to go on from there.
+        keep: given what is done so far before each batch, and whether a stop was requested.
+        progress: shown in images; its `stop_requested` raises KeyboardInterrupt, after `keep`.
 
     Returns:
-        (M, D) float32.
+        (M, D) float32, on every rank.
     """
-    progress = progress or SilentProgress()
+    progress, ranks = progress or SilentProgress(), ranks or Ranks()
     backbone = fold_batch_norm(model).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     assert isinstance(backbone, Network)
-    embeddings = np.empty((len(rows), backbone.embedding_width), dtype=np.float32)
+    if so_far is None:
+        so_far = EmbeddingsSoFar(embeddings=np.zeros((len(rows), backbone.embedding_width), dtype=np.float32))
+    if bfloat16 is None:
+        bfloat16 = computes_bfloat16(device)
+    together = batch_size * ranks.size
     progress.start("looking at the images", len(rows))
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=computes_bfloat16(device)):
-        for start in range(0, len(rows), batch_size):
-            if progress.stop_requested:
+    with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bfloat16):
+        while so_far.done < len(rows):
+            (stop,) = ranks.any(progress.stop_requested)
+            keep(so_far, stop)
+            if stop:
                 raise KeyboardInterrupt
-            batch = preprocessing.normalise(preprocessing.crop(squares[rows[start : start + batch_size]]))
-            found: Tensor = backbone.embed(torch.from_numpy(batch).to(device))
-            embeddings[start : start + len(batch)] = found.float().cpu().numpy()
-            progress.advance(start + len(batch))
+            start = so_far.done + ranks.rank * batch_size
+            chosen = rows[start : start + batch_size]
+            if len(chosen):
+                batch = preprocessing.normalise(preprocessing.crop(squares[chosen]))
+                found: Tensor = backbone.embed(torch.from_numpy(batch).to(device))
+                so_far.embeddings[start : start + len(batch)] = found.float().cpu().numpy()
+            so_far.done = min(so_far.done + together, len(rows))
+            progress.advance(so_far.done)
     progress.finish()
-    return embeddings
+    return put_together(so_far.embeddings, ranks)
+
+
+def put_together(embeddings: NDArray[np.float32], ranks: Ranks) -> NDArray[np.float32]:
+    """What all ranks have found, each of which has zeros where another has looked."""
+    if ranks.size == 1:
+        return embeddings
+    whole = torch.from_numpy(embeddings.copy())
+    ranks.add(torch.split(whole, 4096))
+    return whole.numpy()
 
 
 def computes_bfloat16(device: str) -> bool:

@@ -163,10 +163,13 @@ class Predictor:
         """One image in any form -> (R, R, C) uint8."""
         return self.preprocessing.square(decode_anything(image, name, short_side=self.preprocessing.short_side))
 
+    def logits(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> logits (N, K)."""
+        return self._engine.run(self.preprocessing.normalise(self.preprocessing.crop(squares)))
+
     def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, R, R, C) uint8 -> probabilities (N, K)."""
-        logits = self._engine.run(self.preprocessing.normalise(self.preprocessing.crop(squares)))
-        return softmax(logits)
+        return softmax(self.logits(squares))
 
     def _answers(
         self, names: Sequence[str], probabilities: NDArray[np.float32], errors: Mapping[int, ImageError]

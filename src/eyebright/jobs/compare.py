@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from eyebright.distributed.launch import join_ranks
+from eyebright.distributed.ranks import Ranks
 from eyebright.errors import SettingsError
 from eyebright.evaluation.compare import Comparison, Contestant, ranked
 from eyebright.evaluation.render import render_comparison
@@ -14,17 +17,15 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
+from eyebright.jobs.fit import build_comparison, fit_network, write_report
 from eyebright.jobs.given import Data, describe_data
-from eyebright.jobs.train import (
-    build_comparison,
-    choose_settings,
-    fit_network,
-    prepare,
-    write_report,
-)
-from eyebright.models.catalog import find_model
+from eyebright.jobs.prepare import Prepared
+from eyebright.jobs.state import open_run
+from eyebright.jobs.train import choose_settings, describe_run, prepare_together
+from eyebright.models.catalog import ModelEntry, find_model
 from eyebright.progress import Progress, SilentProgress
 from eyebright.training.settings import Settings
+from eyebright.training.start import choose_device
 
 MODELS = ("cnn", "vgg16", "resnet50")
 
@@ -84,25 +85,45 @@ def compare(
     entries = [find_model(model) for model in models]
     if len({entry.name for entry in entries}) != len(entries) or not entries:
         raise SettingsError(f"name each network once, not {', '.join(models) or 'none'}")
-    prepared = prepare(data, chosen, progress, decisions=decisions)
     name = describe_data(data)
-    with runs.new_folder(None if out is None else Path(out), f"{name}-compare") as folder:
-        contestants: list[Contestant] = []
-        interrupted = False
-        for number, entry in enumerate(entries, start=1):
-            progress.say(f"{entry.title} ({number} of {len(entries)})")
-            try:
-                with runs.new_folder(folder / entry.name, "") as run_folder:
-                    settings_of_it = replace(chosen, model=entry.name)
-                    contestant = fit_network(prepared, settings_of_it, run_folder, name, progress)
-            except KeyboardInterrupt:
-                contestant = None
-            if contestant is None:
-                interrupted = True
-                break
-            contestants.append(contestant)
-        if not contestants:
-            return ComparedRuns(folder, None, interrupted=interrupted)
-        comparison = build_comparison(prepared.table, contestants, name, chosen.seed, command)
-        write_report(folder, comparison, prepared.table, render_comparison)
-        return ComparedRuns(folder, comparison, interrupted=interrupted)
+    with join_ranks(choose_device(chosen.training.device)) as ranks:
+        prepared = prepare_together(data, chosen, decisions, ranks, progress)
+        if not ranks.leads:
+            for entry in entries:
+                fit_network(prepared, replace(chosen, model=entry.name), None, ranks, progress)
+            return ComparedRuns(Path(), None)
+        with runs.new_folder(None if out is None else Path(out), f"{name}-compare") as folder:
+            return _compare_in(folder, prepared, entries, chosen, data, command, ranks, progress)
+
+
+def _compare_in(
+    folder: Path,
+    prepared: Prepared,
+    entries: Sequence[ModelEntry],
+    chosen: Settings,
+    data: Data,
+    command: str,
+    ranks: Ranks,
+    progress: Progress,
+) -> ComparedRuns:
+    contestants: list[Contestant] = []
+    interrupted = False
+    for number, entry in enumerate(entries, start=1):
+        progress.say(f"{entry.title} ({number} of {len(entries)})")
+        settings = replace(chosen, model=entry.name)
+        contestant = None
+        with (
+            suppress(KeyboardInterrupt),
+            runs.new_folder(folder / entry.name, "") as run_folder,
+            open_run(run_folder, describe_run(data, prepared, settings, command)) as run,
+        ):
+            contestant = fit_network(prepared, settings, run, ranks, progress)
+        if contestant is None:
+            interrupted = True
+            break
+        contestants.append(contestant)
+    if not contestants:
+        return ComparedRuns(folder, None, interrupted=interrupted)
+    comparison = build_comparison(prepared.table, contestants, describe_data(data), chosen.seed, command)
+    write_report(folder, comparison, prepared.table, render_comparison)
+    return ComparedRuns(folder, comparison, interrupted=interrupted)

@@ -16,8 +16,8 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import decide
+from eyebright.jobs.fit import evaluate_warm_up
 from eyebright.jobs.given import Data
-from eyebright.jobs.train import evaluate_warm_up
 from eyebright.progress import Progress, SilentProgress
 
 

@@ -4,6 +4,8 @@ settings.toml   every setting, with what was chosen where nothing was said
 samples.csv     every sample with its label, its split and the sha256 of its content
 decisions.csv   what was decided about single samples, if --decisions was given
 history.jsonl   what happened in each epoch
+run.json        whether it is running, finished, interrupted or failed; see `state`
+checkpoints/    while it is not finished: everything to go on from
 bundle/         the classifier
 report.json     what it achieved, as numbers
 report.html     the same, to read
@@ -12,8 +14,9 @@ report.html     the same, to read
 from __future__ import annotations
 
 import csv
+import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +28,7 @@ SETTINGS = "settings.toml"
 SAMPLES = "samples.csv"
 DECISIONS = "decisions.csv"
 HISTORY = "history.jsonl"
+CHECKPOINTS = "checkpoints"
 BUNDLE = "bundle"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
@@ -86,7 +90,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; line ends and bytes that are no text stay as they are.
 
     Raises:
         OutputError: it can't be written.
@@ -94,7 +98,7 @@ def write_text(path: Path, text: str) -> None:
     scratch = path.with_name(f".{path.name}.new")
     with writing(path):
         try:
-            with scratch.open("w", encoding="utf-8", newline="\n") as file:
+            with scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
@@ -113,33 +117,52 @@ class SampleRecord:
     sha256: str
 
 
-def write_samples(path: Path, table: SampleTable, digests: Mapping[str, str]) -> None:
-    """Every sample as it was used; what could not be fetched has no sha256."""
-    scratch = path.with_name(f".{path.name}.new")
-    with writing(path):
-        try:
-            with scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                writer = csv.writer(file)
-                writer.writerow(["path", "label", "split", "sha256"])
-                for row, name in enumerate(table.names):
-                    split = SPLITS[table.splits[row]]
-                    writer.writerow([name, table.classes[table.labels[row]], split, digests.get(name, "")])
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
+def spell_samples(table: SampleTable, digests: Sequence[str]) -> str:
+    """The text of `samples.csv`: every sample as it is used; what could not be fetched has no sha256.
+
+    Args:
+        table: with every sample in a split.
+        digests: (N,) the sha256 of each sample's content.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(["path", "label", "split", "sha256"])
+    for row, name in enumerate(table.names):
+        writer.writerow([name, table.classes[table.labels[row]], SPLITS[table.splits[row]], digests[row]])
+    return text.getvalue()
+
+
+def parse_samples(text: str, path: Path) -> tuple[SampleRecord, ...]:
+    """The lines that `spell_samples` wrote.
+
+    Args:
+        text: of the file.
+        path: where it comes from, for a message.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        records = tuple(
+            SampleRecord(name=row["path"], label=row["label"], split=row["split"], sha256=row["sha256"])
+            for row in csv.DictReader(io.StringIO(text, newline=""))
+        )
+    except (csv.Error, KeyError) as error:
+        raise DataError(f"{printable(str(path))} can't be read ({error}); it may be damaged") from error
+    odd = [record.split for record in records if record.split not in SPLITS]
+    if odd:
+        raise DataError(f'{printable(str(path))} names a split "{printable(odd[0])}"; it may be damaged')
+    return records
 
 
 def read_sample_records(path: Path) -> tuple[SampleRecord, ...]:
-    """The lines that `write_samples` wrote.
+    """The lines of a `samples.csv`.
 
     Raises:
         DataError: the file is damaged.
     """
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return tuple(
-                SampleRecord(name=row["path"], label=row["label"], split=row["split"], sha256=row["sha256"])
-                for row in csv.DictReader(file)
-            )
-    except (OSError, csv.Error, KeyError) as error:
+            return parse_samples(file.read(), path)
+    except OSError as error:
         raise DataError(f"{printable(str(path))} can't be read ({error}); it may be damaged") from error

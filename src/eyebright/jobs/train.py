@@ -1,61 +1,41 @@
-"""Train one network: data in, a run's folder out.
-
-`fit_network` is the part that a comparison repeats for each of its networks.
-"""
+"""Train one network: data in, a run's folder out; and go on with a run that was stopped, by whatever it was."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from eyebright.bundle.manifest import read_manifest, write_manifest
-from eyebright.bundle.store import save_bundle
-from eyebright.checking.decisions import write_decisions
-from eyebright.checking.duplicates import group_duplicates
-from eyebright.checking.look import look
-from eyebright.data.cache import digest_table
-from eyebright.data.samples import SPLITS, SampleTable
-from eyebright.data.sources import read_samples
-from eyebright.data.splits import assign_splits
-from eyebright.errors import printable
-from eyebright.evaluation.compare import Comparison, Contestant, CurvePoint
-from eyebright.evaluation.evaluate import evaluate
+from eyebright.distributed.launch import join_ranks, started_by, was_restarted
+from eyebright.distributed.ranks import Ranks
+from eyebright.errors import CheckpointError, printable
+from eyebright.evaluation.compare import Contestant
 from eyebright.evaluation.render import render_run
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
-from eyebright.jobs.decisions import Decided, decide
-from eyebright.jobs.given import Data, describe_data, image_reader
-from eyebright.jobs.provenance import describe_machine, list_versions, now
-from eyebright.models.catalog import count_multiply_adds, count_parameters, find_model
+from eyebright.jobs.fit import build_comparison, fit_network, write_report
+from eyebright.jobs.given import Data, describe_data
+from eyebright.jobs.prepare import Prepared, prepare, prepare_again
+from eyebright.jobs.provenance import now
+from eyebright.jobs.state import OpenRun, RunState, find_state, open_run, read_state
+from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
 from eyebright.settings import load_settings, override_settings, to_toml
-from eyebright.training.history import EpochRecord, save_history
 from eyebright.training.settings import Settings
-from eyebright.training.train import TrainedNetwork
-from eyebright.training.train import train as train_network
-
-MOST_COMPARED = 50_000
-"""Images among which near-duplicates are looked for before a split: the time grows with the square of their number."""
+from eyebright.training.start import choose_device
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished training: its folder and what it achieved."""
+    """A training that is over: its folder and what it achieved."""
 
     folder: Path
     contestant: Contestant | None
-    """None if it was interrupted: then it was not measured."""
+    """None if it was interrupted: then it was not measured. None, too, on all but the first of several processes."""
     interrupted: bool = False
 
     @property
@@ -84,35 +64,168 @@ def train(
 ) -> Run:
     """Train a classifier on labelled images, measure it on images it has not seen, and save all of it.
 
+    Under torchrun all its processes train one network together; where one of them died and torchrun started them anew,
+    the run is gone on with from its last checkpoint.
+
     Args:
         data: a folder of class folders (with or without train/val/test folders), a .zip of one, a .csv manifest, an
             .npz file, or (images, labels) arrays.
         model: a network that `eyebright models` lists; "resnet50" by default.
-        effort: "quick" (the default) or "standard".
+        effort: "quick" (the default), "standard" or "best".
         out: the run's folder, new or empty; by default the first free one of runs/DATA-MODEL, -2, ...
         seed: decides everything random; 0 by default.
         settings: a `Settings` object or a TOML file.
         overrides: such as "training.lr=0.001"; they count more than `settings`.
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
         command: what the user typed, for the report.
-        progress: is told how far it is, and asked whether to stop.
+        progress: is told how far it is, and asked whether to stop: then all there is is kept, and `resume` goes on.
 
     Raises:
         EyebrightError: see `eyebright.errors`; the message says what to do.
+        KeyboardInterrupt: stopped before there was a network to keep.
     """
     progress = progress or SilentProgress()
     chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed)
     title = find_model(chosen.model).name
-    prepared = prepare(data, chosen, progress, decisions=decisions)
-    table = prepared.table
     name = describe_data(data)
-    with runs.new_folder(None if out is None else Path(out), f"{name}-{title}") as folder:
-        contestant = fit_network(prepared, chosen, folder, name, progress)
-        if contestant is None:
-            return Run(folder, None, interrupted=True)
-        comparison = build_comparison(table, [contestant], name, chosen.seed, command)
-        write_report(folder, comparison, table, render_run)
-        return Run(folder, contestant)
+    wanted = None if out is None else Path(out)
+    with join_ranks(choose_device(chosen.training.device)) as ranks:
+        before = _find_launched(wanted, f"{name}-{title}") if ranks.leads and was_restarted() else None
+        before_text = ranks.share(str(before or "").encode("utf-8", "surrogateescape"))
+        if before_text:
+            return _go_on(Path(os.fsdecode(before_text)), data, command, ranks, progress)
+        prepared = prepare_together(data, chosen, decisions, ranks, progress)
+        if not ranks.leads:
+            fit_network(prepared, chosen, None, ranks, progress)
+            return Run(Path(), None)
+        about = describe_run(data, prepared, replace(chosen, model=title), command)
+        with runs.new_folder(wanted, f"{name}-{title}") as folder, open_run(folder, about) as run:
+            return _carry_out(run, prepared, chosen, ranks, progress)
+
+
+def describe_run(data: Data, prepared: Prepared, settings: Settings, command: str) -> RunState:
+    """What `run.json` says of a run that begins."""
+    return RunState(
+        state="running",
+        model=settings.model,
+        effort=settings.effort,
+        seed=settings.seed,
+        data=os.path.abspath(data) if isinstance(data, str | os.PathLike) else None,
+        data_name=describe_data(data),
+        settings=to_toml(settings),
+        command=command,
+        started=now(),
+        folder=os.getcwd(),
+        launched=started_by(),
+        decided=None if prepared.decided is None else prepared.decided.summary(),
+        notes=prepared.table.notes,
+    )
+
+
+def resume(
+    folder: str | os.PathLike[str], *, data: Data | None = None, command: str = "", progress: Progress | None = None
+) -> Run:
+    """Go on with a run that was stopped, was killed or failed: it ends as if it never had been.
+
+    Args:
+        folder: the run's.
+        data: where its images are now; by default where they were. They must be the same images.
+        command: what the user typed, for the report.
+        progress: see `train`.
+
+    Raises:
+        CheckpointError: there is nothing to go on with, or another process is at it.
+        DataError: an image is gone or has changed.
+        EyebrightError: see `train`.
+    """
+    progress = progress or SilentProgress()
+    path = Path(folder)
+    settings = _settings_of(path, _state_of(path))
+    with join_ranks(choose_device(settings.training.device)) as ranks:
+        return _go_on(path, data, command, ranks, progress)
+
+
+def _state_of(folder: Path) -> RunState:
+    state = read_state(folder)
+    shown = printable(str(folder))
+    if state is None:
+        raise CheckpointError(f"{shown} holds no training to go on with: there is no readable run.json in it")
+    if state.state == "finished":
+        raise CheckpointError(
+            f"{shown} is finished; there is nothing to go on with. To train its classifier further, start a new run "
+            f"with --weights {shown}"
+        )
+    return state
+
+
+def _settings_of(folder: Path, state: RunState) -> Settings:
+    """With what an earlier start has chosen, if it got so far; relative paths begin where the run was started."""
+    file = folder / runs.SETTINGS
+    settings = load_settings(Settings, file=file) if file.is_file() else load_settings(Settings, text=state.settings)
+    weights, teacher = (
+        str(Path(state.folder) / path) if path and (Path(state.folder) / path).exists() else path
+        for path in (settings.network.weights, settings.training.teacher)
+    )
+    return replace(
+        settings,
+        network=replace(settings.network, weights=weights),
+        training=replace(settings.training, teacher=teacher),
+    )
+
+
+def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress: Progress) -> Run:
+    state = _state_of(folder)
+    settings = _settings_of(folder, state)
+    data = state.data if data is None else data
+    if data is None:
+        raise CheckpointError(
+            f"{printable(str(folder))} was trained on arrays; give them again: eyebright.resume(run, data=(images, "
+            "labels))"
+        )
+    records = runs.read_sample_records(folder / runs.SAMPLES)
+    prepared = prepare_again(data, records, progress)
+    if not ranks.leads:
+        fit_network(prepared, settings, None, ranks, progress)
+        return Run(folder, None)
+    again = replace(
+        state, starts=state.starts + 1, command=command or state.command, launched=started_by() or state.launched
+    )
+    with open_run(folder, again) as run:
+        progress.say(f"going on with {printable(str(folder))}")
+        return _carry_out(run, prepared, settings, ranks, progress)
+
+
+def _carry_out(run: OpenRun, prepared: Prepared, settings: Settings, ranks: Ranks, progress: Progress) -> Run:
+    def report(contestant: Contestant) -> None:
+        state = run.state
+        comparison = build_comparison(prepared.table, [contestant], state.data_name, settings.seed, state.command)
+        comparison = replace(comparison, notes=state.notes)
+        write_report(run.folder, comparison, prepared.table, render_run)
+
+    contestant = fit_network(prepared, settings, run, ranks, progress, report=report)
+    return Run(run.folder, contestant, interrupted=contestant is None)
+
+
+def prepare_together(
+    data: Data, settings: Settings, decisions: str | os.PathLike[str] | None, ranks: Ranks, progress: Progress
+) -> Prepared:
+    """Rank 0 reads and splits; the others take over what it found."""
+    text = None
+    if ranks.leads:
+        prepared = prepare(data, settings, progress, decisions=decisions)
+        if ranks.size == 1:
+            return prepared
+        text = runs.spell_samples(prepared.table, prepared.digests).encode("utf-8", "surrogateescape")
+    shared = ranks.share(text).decode("utf-8", "surrogateescape")
+    if ranks.leads:
+        return prepared
+    return prepare_again(data, runs.parse_samples(shared, Path(runs.SAMPLES)), progress)
+
+
+def _find_launched(wanted: Path | None, name: str) -> Path | None:
+    """The unfinished run that this call of torchrun has started before one of its processes died."""
+    folders = [wanted] if wanted is not None else sorted(Path("runs").glob(f"{name}*"))
+    return find_state(iter(folders), lambda state: state.launched == started_by() and state.state != "finished")
 
 
 def choose_settings(
@@ -138,190 +251,3 @@ def choose_settings(
         effort=values.effort if effort is None else effort,
         seed=values.seed if seed is None else seed,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What a network is trained and measured on."""
-
-    table: SampleTable
-    """With every sample in a split."""
-    digests: tuple[str, ...]
-    """(N,) the sha256 of each sample's content, empty where it can't be fetched."""
-    decided: Decided | None
-    """What a person decided about single samples, if they did; the table is already as decided."""
-
-
-def prepare(
-    data: Data, settings: Settings, progress: Progress, *, decisions: str | os.PathLike[str] | None = None
-) -> Prepared:
-    """The data as a table with splits, as decided; what was noticed is said."""
-    table = read_samples(data)
-    table.require_single_labels()
-    decided = None if decisions is None else decide(table, decisions, progress)
-    if decided is not None:
-        table = decided.applied.table
-    digests = digest_table(table, progress=progress) if decided is None else decided.digests
-    table = assign_splits(
-        table,
-        seed=settings.seed,
-        val_fraction=settings.data.val_fraction,
-        test_fraction=settings.data.test_fraction,
-        digests=digests,
-        together=_group_near_duplicates(table, settings, progress),
-    )
-    counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
-    progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
-    for note in table.notes:
-        progress.warn(note)
-    return Prepared(table=table, digests=digests, decided=decided)
-
-
-def _group_near_duplicates(table: SampleTable, settings: Settings, progress: Progress) -> list[list[int]]:
-    """Rows that show the same image and must not be parted; none where the data bring all splits."""
-    brought = {SPLITS[split] for split in set(table.splits.tolist()) if split >= 0}
-    if not settings.data.keep_duplicates_together or {"val", "test"} <= brought:
-        return []
-    if len(table) > MOST_COMPARED:
-        progress.warn(
-            f"near-duplicates were not looked for among more than {MOST_COMPARED:,} images; equal files share a split"
-        )
-        return []
-    groups = group_duplicates(table, look(table, progress=progress), progress=progress)
-    if groups:
-        progress.say(f"{sum(map(len, groups)):,} images in {len(groups):,} groups of near-duplicates: kept together")
-    return groups
-
-
-def fit_network(
-    prepared: Prepared, settings: Settings, folder: Path, data_name: str, progress: Progress
-) -> Contestant | None:
-    """Train, save into `folder`, and measure what was saved on the test samples; None if it was interrupted."""
-    table = prepared.table
-    trained = train_network(table, settings, digests=prepared.digests, progress=progress)
-    for error in trained.unreadable.values():
-        progress.warn(f"left out: {error}")
-    with runs.writing(folder):
-        save_history(folder / runs.HISTORY, trained.history)
-    runs.write_text(folder / runs.SETTINGS, to_toml(trained.settings))
-    digests = {**dict(zip(table.names, prepared.digests, strict=True)), **trained.digests}
-    runs.write_samples(folder / runs.SAMPLES, table, digests)
-    if prepared.decided is not None:
-        runs.write_text(folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
-    bundle = folder / runs.BUNDLE
-    save_bundle(
-        bundle,
-        trained.model,
-        trained.architecture,
-        class_names=trained.class_names,
-        preprocessing=trained.preprocessing,
-        provenance=_provenance(trained, prepared, data_name),
-    )
-    if trained.interrupted:
-        return None
-    predictor = load(bundle)
-    test = table.split("test")
-    evaluate_warm_up(predictor)
-    report = evaluate(predictor, test, progress=progress)
-    contestant = _describe(trained, report, bundle)
-    manifest = read_manifest(bundle)
-    results = {
-        "split": "test",
-        "num_samples": report.num_samples,
-        "accuracy": report.accuracy,
-        "accuracy_low": report.accuracy_low,
-        "accuracy_high": report.accuracy_high,
-        "top5_accuracy": report.top5_accuracy,
-        "macro_f1": report.macro_f1,
-        "log_loss": report.log_loss,
-    }
-    with runs.writing(bundle):
-        write_manifest(bundle, replace(manifest, provenance={**manifest.provenance, "results": results}))
-    return contestant
-
-
-def evaluate_warm_up(predictor: Predictor) -> None:
-    """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
-    side = predictor.preprocessing.resize
-    predictor.predict(np.zeros((side, side, 3), dtype=np.uint8))
-
-
-def _provenance(trained: TrainedNetwork, prepared: Prepared, data_name: str) -> dict[str, Any]:
-    kept = [record for record in trained.history if math.isfinite(record.val_loss)]
-    best = min(kept, key=lambda record: record.val_loss, default=None)
-    return {
-        "created": now(),
-        "data": {
-            "name": printable(data_name),
-            "fingerprint": trained.fingerprint,
-            "splits": {split: len(prepared.table.rows(split)) for split in SPLITS},
-            "unreadable": len(trained.unreadable),
-            "decided": None if prepared.decided is None else prepared.decided.summary(),
-        },
-        "started_from": trained.weights,
-        "settings": asdict(trained.settings),
-        "training_seconds": round(trained.seconds, 1),
-        "interrupted": trained.interrupted,
-        "validation": None if best is None else {"accuracy": best.val_accuracy, "log_loss": best.val_loss},
-        "versions": list_versions(),
-        "machine": describe_machine(),
-    }
-
-
-def _describe(trained: TrainedNetwork, report: EvaluationReport, bundle: Path) -> Contestant:
-    entry = find_model(trained.architecture.model)
-    epochs = [record for record in trained.history if record.phase == "epochs"]
-    return Contestant(
-        model=entry.name,
-        title=entry.title,
-        sentence=entry.sentence,
-        report=report,
-        curve=tuple(_point(record) for record in epochs or trained.history),
-        curve_kind="epochs" if epochs else "regularisation",
-        parameters=count_parameters(trained.model),
-        multiply_adds=count_multiply_adds(trained.model, trained.preprocessing.image_size),
-        size_bytes=sum(path.stat().st_size for path in bundle.iterdir()),
-        train_seconds=trained.seconds,
-        image_size=trained.preprocessing.image_size,
-        weights=trained.weights,
-        effort=trained.settings.effort,
-    )
-
-
-def _point(record: EpochRecord) -> CurvePoint:
-    return CurvePoint(
-        x=record.number,
-        train_loss=record.train_loss,
-        val_loss=record.val_loss,
-        val_accuracy=record.val_accuracy,
-    )
-
-
-def build_comparison(
-    table: SampleTable, contestants: Sequence[Contestant], data_name: str, seed: int, command: str
-) -> Comparison:
-    """What a report says beside the contestants."""
-    return Comparison(
-        data_name=data_name,
-        split_counts={split: len(table.rows(split)) for split in SPLITS},
-        class_counts=table.counts(),
-        seed=seed,
-        date=now(),
-        versions=list_versions(),
-        machine=describe_machine(),
-        command=command,
-        contestants=tuple(contestants),
-        notes=table.notes,
-    )
-
-
-def write_report(
-    folder: Path,
-    comparison: Comparison,
-    table: SampleTable,
-    render: Callable[[Comparison, Callable[[str], NDArray[np.uint8] | None]], str],
-) -> None:
-    """`report.json` and `report.html` into a folder."""
-
-    runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-    runs.write_text(folder / runs.REPORT_HTML, render(comparison, image_reader(table)))

@@ -74,6 +74,10 @@ class CNN(nn.Module):
     def head(self) -> nn.Linear:
         return self.fc
 
+    def stage_of(self, parameter: str) -> int:
+        module, _, rest = parameter.partition(".")
+        return int(rest.split(".")[0]) // 3 if module == "features" else len(self.stages)
+
     def forward_features(self, x: Tensor) -> dict[str, Tensor]:
         features = {}
         for index, layer in enumerate(self.features):

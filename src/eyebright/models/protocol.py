@@ -30,6 +30,10 @@ class Network(Protocol):
     @property
     def head(self) -> nn.Linear: ...
 
+    def stage_of(self, parameter: str) -> int:
+        """The number of the stage that a parameter or buffer belongs to, from 0; len(stages) for all above them."""
+        ...
+
     def forward_features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, C, H, W) -> the output of every stage by name, each (N, channels, height, width)."""
         ...

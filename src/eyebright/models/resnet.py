@@ -159,6 +159,12 @@ class ResNet(nn.Module):
     def head(self) -> nn.Linear:
         return self.fc
 
+    def stage_of(self, parameter: str) -> int:
+        module = parameter.split(".")[0]
+        if module in ("conv1", "bn1"):
+            return 0
+        return self.stages.index(module) if module in self.stages else len(self.stages)
+
     def forward_features(self, x: Tensor) -> dict[str, Tensor]:
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, stride=2, padding=1)

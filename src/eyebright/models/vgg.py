@@ -117,6 +117,12 @@ class VGG(nn.Module):
         assert isinstance(last, nn.Linear)
         return last
 
+    def stage_of(self, parameter: str) -> int:
+        module, _, rest = parameter.partition(".")
+        if module != "features":
+            return len(self.stages)
+        return sum(int(rest.split(".")[0]) > end for end in self._stage_ends)
+
     def forward_features(self, x: Tensor) -> dict[str, Tensor]:
         features = {}
         for index, layer in enumerate(self.features):

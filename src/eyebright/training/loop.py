@@ -1,29 +1,91 @@
-"""The one training loop, read from top to bottom. It is given everything and knows no data, network or metric."""
+"""The one training loop, read from top to bottom. It is given everything and knows no data, network or metric.
+
+Going on from any of its checkpoints gives the same weights, bit for bit, as never having stopped.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, final
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from eyebright.distributed.ranks import Ranks
 from eyebright.errors import EyebrightError
 from eyebright.progress import Progress
+from eyebright.training.checkpoint import Keeper, NotFiniteError, Snapshot, share_snapshot
 from eyebright.training.history import EpochRecord
-from eyebright.training.objective import Objective
-from eyebright.training.optim import learning_rate
+from eyebright.training.memory import with_fewer
+from eyebright.training.objective import LabelledBatch, Objective
+from eyebright.training.optim import WeightAverage, learning_rate, set_learning_rate
+from eyebright.training.state import PHASE, Everything, LoopState, copy_weights
 
-EpochOfBatches = Callable[[int], Iterator[tuple[Tensor, Tensor]]]
-Validate = Callable[[nn.Module], tuple[float, float]]
-SetMode = Callable[[nn.Module], object]
 CLIP = 1.0  # the longest gradient that a step may follow
+MILESTONE_STEPS = 40  # at least so many steps lie between two places that training can be rolled back to
+ROLLBACKS = 3
+SLOWER = 0.1  # what a rollback multiplies the learning rate by
+
+
+class Part(LabelledBatch, Protocol):
+    """Some samples of a batch."""
+
+    def __len__(self) -> int: ...
+
+
+class SplittableBatch(Part, Protocol):
+    """A batch whose gradient can be added up from parts."""
+
+    def split(self, parts: int) -> Sequence[Part]: ...
+
+
+EpochOfBatches = Callable[[int, int], Iterator[tuple[SplittableBatch, int]]]
+"""Epoch (from 1) and the number of its first batch -> this process's share of each batch, and the size of the whole."""
+Validate = Callable[[nn.Module], tuple[float, float] | None]
+"""Model -> loss and accuracy; None if it was asked to stop."""
+SetMode = Callable[[nn.Module], object]
+Record = Callable[[Sequence[EpochRecord]], object]
+
+
+class Timer(Protocol):
+    """Tells how long training has taken."""
+
+    @property
+    def seconds(self) -> float: ...
 
 
 class DivergedError(EyebrightError):
-    """The loss became no number; training can't go on with these settings."""
+    """The loss became no number, again and again; training can't go on with these settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopPlan:
+    """What is to be done."""
+
+    epochs: int
+    """How many at the most."""
+    batches_per_epoch: int
+    samples_per_epoch: int
+    """In all batches of an epoch, over all processes."""
+    highest_lr: float
+    """See `learning_rate`."""
+    warmup: float
+    """See `learning_rate`."""
+    micro_batch: int
+    """How many samples go through the network at once; the gradients of a batch are added up."""
+    seed: int = 0
+    """Dropout depends on it, the step and the place in the batch, and on nothing else."""
+    patience: int = 0
+    """After so many epochs without a better one training ends; 0: never."""
+    bfloat16: bool = False
+    """Whether the forward pass computes in bfloat16; weights, gradients and steps stay float32."""
+    compiled: bool = False
+    """Whether `torch.compile` makes the network's forward and backward pass."""
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,112 +103,259 @@ def run_loop(
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     validate: Validate,
+    plan: LoopPlan,
     *,
-    epochs: int,
-    batches_per_epoch: int,
-    highest_lr: float,
-    warmup: float,
-    micro_batch: int,
-    device: str,
+    keeper: Keeper,
     progress: Progress,
+    start: Snapshot | None = None,
+    beside: Mapping[str, Any] | None = None,
+    clock: Timer | None = None,
+    ranks: Ranks | None = None,
+    average: WeightAverage | None = None,
     set_train_mode: SetMode = nn.Module.train,
+    record: Record = lambda _: None,
 ) -> LoopResult:
     """Train, measure after every epoch, and leave the model with the weights of the best one.
 
     The best has the lowest validation loss: accuracy on few validation samples jumps about too much to choose by. How
-    the model came in counts as epoch 0. If a stop is requested, the best epoch so far is kept.
+    the model came in counts as epoch 0. If a stop is requested, everything is saved within a step and the best epoch so
+    far is kept.
 
     Args:
-        model: on `device` already.
-        batches: epoch number (from 1) -> images (B, C, S, S) and labels (B,).
+        model: on the plan's device already.
+        batches: see `EpochOfBatches`.
         objective: the loss.
         optimizer: of the model's parameters; its learning rate is set here at each step.
-        validate: model -> (loss, accuracy); it may change the model's mode.
-        epochs: how many at the most.
-        batches_per_epoch: as many as `batches` yields.
-        highest_lr: see `learning_rate`.
-        warmup: see `learning_rate`.
-        micro_batch: how many samples go through the network at once; the gradients of a batch are added up.
-        device: where batches go.
+        validate: see `Validate`; it may change the model's mode.
+        plan: how long and how fast.
+        keeper: where snapshots go.
         progress: shown in steps.
+        start: a snapshot of this loop to go on from; None begins anew.
+        beside: plain values that every snapshot holds too, for whoever called.
+        clock: how long training has taken, over all starts.
+        ranks: the processes that train together; each has the same model and takes its share of every batch.
+        average: if there is one, it is what is measured and kept.
         set_train_mode: called before each epoch; the plain one unfreezes everything.
+        record: told all results so far after each epoch.
+
+    Raises:
+        DivergedError: the loss was no number, and was so again after each of three new starts at a lower rate.
+        OutputError: a snapshot can't be written; the last one stays.
     """
-    began = time.monotonic()
-    total = epochs * batches_per_epoch
-    step = 0
-    val_loss, val_accuracy = validate(model)
-    records = [
-        EpochRecord(
-            phase="epochs",
-            number=0,
-            train_loss=None,
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            seconds=time.monotonic() - began,
-        )
-    ]
-    best_loss = val_loss if math.isfinite(val_loss) else math.inf
-    best_epoch = 0
-    best_weights = copy_weights(model)
-    interrupted = False
+    run = _Run(Everything(model, optimizer, average), plan, keeper, ranks or Ranks(), progress, clock, beside or {})
+    state = run.begin(start)
+    total = plan.epochs * plan.batches_per_epoch
     progress.start("training", total)
-    for epoch in range(1, epochs + 1):
+    interrupted = state.epoch == 0 and not run.measure(validate, record)
+    while not interrupted and state.epoch <= plan.epochs and not run.out_of_patience:
+        if run.reached_milestone and not run.save(milestone=True):
+            state = run.roll_back()
         set_train_mode(model)
-        loss_sum = torch.zeros(())
-        seen = 0
-        for images, labels in batches(epoch):
-            if progress.stop_requested:
+        for batch, size in batches(state.epoch, state.batch):
+            stop, due = run.ranks.any(progress.stop_requested, run.ranks.leads and keeper.due)
+            if (stop or due) and not run.save():
+                state = run.roll_back()
+                break
+            if stop:
                 interrupted = True
                 break
-            rate = learning_rate(step, total, highest=highest_lr, warmup=warmup)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            images = images.to(device=device, memory_format=torch.channels_last)
-            labels = labels.to(device)
-            optimizer.zero_grad(set_to_none=True)
-            parts = max(1, round(len(labels) / micro_batch))
-            for some_images, some_labels in zip(images.chunk(parts), labels.chunk(parts), strict=True):
-                loss = objective(model, some_images, some_labels) * (len(some_labels) / len(labels))
-                loss.backward()  # type: ignore[no-untyped-call]
-                loss_sum += loss.detach().cpu() * len(labels)
+            rate = learning_rate(state.step, total, highest=plan.highest_lr, warmup=plan.warmup)
+            set_learning_rate(optimizer, rate * SLOWER**state.rollbacks)
+            loss = run.add_gradients(objective, batch, size)
             length = nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             if not torch.isfinite(length):
-                load_weights(model, best_weights)
-                raise DivergedError(
-                    f"training failed in epoch {epoch}: the loss is no number any more. Try a lower learning rate "
-                    f"(now {highest_lr:g}): --set training.lr={highest_lr / 5:g}"
-                )
+                state = run.roll_back()
+                break
             optimizer.step()
-            seen += len(labels)
-            step += 1
-            progress.advance(step, f"epoch {epoch} of {epochs}, validation accuracy {val_accuracy:.1%}")
-        if interrupted:
-            break
-        val_loss, val_accuracy = validate(model)
-        records.append(
+            state.step += 1
+            state.batch += 1
+            state.loss_sum += loss * size
+            if average is not None:
+                average.update(model, state.step)
+            progress.advance(state.step, run.note(loss, size))
+        else:
+            interrupted = not run.measure(validate, record)
+    progress.finish()
+    model.load_state_dict(run.everything.best)
+    return LoopResult(records=tuple(state.records), best_epoch=state.best_epoch, interrupted=interrupted)
+
+
+@final
+class _Run:
+    """What the loop does beside its steps."""
+
+    def __init__(
+        self,
+        everything: Everything,
+        plan: LoopPlan,
+        keeper: Keeper,
+        ranks: Ranks,
+        progress: Progress,
+        clock: Timer | None,
+        beside: Mapping[str, Any],
+    ) -> None:
+        self.everything = everything
+        self.plan = plan
+        self.ranks = ranks
+        self.state = LoopState(micro_batch=plan.micro_batch)
+        self._forward: nn.Module = torch.compile(everything.model) if plan.compiled else everything.model  # type: ignore[assignment]
+        self._keeper = keeper
+        self._progress = progress
+        self._clock = clock
+        self._beside = beside
+        self._began = self._stepped = time.monotonic()
+        self._pace = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent training so far."""
+        return time.monotonic() - self._began if self._clock is None else self._clock.seconds
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether too many epochs in a row were no better."""
+        return 0 < self.plan.patience <= self.state.epoch - 1 - self.state.best_epoch
+
+    @property
+    def reached_milestone(self) -> bool:
+        """Whether here, between two epochs, is a place to be able to come back to."""
+        since = self.state.step - self.state.last_milestone
+        return self.state.batch == 0 and (since >= MILESTONE_STEPS or self.state.step == 0)
+
+    def begin(self, start: Snapshot | None) -> LoopState:
+        """Go on from a snapshot, or begin with the same weights on every rank."""
+        if start is None:
+            self.ranks.spread(list(self.everything.model.state_dict().values()))
+            return self.state
+        self.state = self.everything.restore(start)
+        if not self.ranks.leads:
+            self.state.loss_sum = 0.0
+        return self.state
+
+    def save(self, *, milestone: bool = False) -> bool:
+        """Keep everything; False if something in it is no number."""
+        now = LoopState(**vars(self.state))
+        now.seconds = self.seconds
+        loss = torch.tensor([now.loss_sum], dtype=torch.float64)
+        self.ranks.add([loss])
+        now.loss_sum = float(loss)
+        if milestone:
+            now.last_milestone = self.state.last_milestone = now.step
+        broken = False
+        if self.ranks.leads:
+            try:
+                self._keeper.save(self.everything.capture(now, self._beside), milestone=milestone)
+            except NotFiniteError:
+                broken = True
+        (broken,) = self.ranks.any(broken)
+        self._stepped = time.monotonic()
+        return not broken
+
+    def roll_back(self) -> LoopState:
+        """Everything as it was at the last milestone, to be gone on from at a lower learning rate.
+
+        Raises:
+            DivergedError: once too often; the model is left with the best weights.
+        """
+        epoch, step, rollbacks = self.state.epoch, self.state.step, self.state.rollbacks
+        highest = self.plan.highest_lr
+        snapshot = share_snapshot(self.ranks, self._keeper.load(milestone=True) if self.ranks.leads else None)
+        if rollbacks == ROLLBACKS or snapshot is None or snapshot.phase != PHASE:
+            self.everything.model.load_state_dict(self.everything.best)
+            again = f", as it was at {rollbacks} lower learning rates" if rollbacks else ""
+            raise DivergedError(
+                f"training failed in epoch {epoch}, at step {step}: the loss is no number any more{again}. Try a lower "
+                f"learning rate (now {highest:g}): --set training.lr={highest / 5:g}; if that does not help, look for "
+                "odd images with: eyebright check"
+            )
+        self.state = self.everything.restore(snapshot)
+        self.state.rollbacks = rollbacks + 1
+        rate = highest * SLOWER**self.state.rollbacks
+        self._progress.warn(
+            f"the loss was no number at step {step}, in epoch {epoch}: back to step {self.state.step}, and on with a "
+            f"tenth of the learning rate ({rate:g} at most)"
+        )
+        self.save(milestone=True)  # or the newest snapshot would be one from after it
+        return self.state
+
+    def add_gradients(self, objective: Objective, batch: SplittableBatch, size: int) -> float:
+        """The gradient of a whole batch into the model; returns what this process's share adds to its mean loss."""
+
+        def add(micro_batch: int) -> float:
+            self.everything.optimizer.zero_grad(set_to_none=True)
+            loss = 0.0
+            for number, part in enumerate(batch.split(max(1, round(len(batch) / micro_batch)))):
+                torch.manual_seed(_seed(self.plan.seed, self.state.step, self.ranks.rank, number))
+                with torch.autocast(_kind(self.plan.device), torch.bfloat16, enabled=self.plan.bfloat16):
+                    share = objective(self._forward, part) * (len(part) / size)
+                share.backward()  # type: ignore[no-untyped-call]
+                loss += float(share.detach())
+            return loss
+
+        loss, fits = with_fewer(add, self.state.micro_batch, self._say_fewer) if len(batch) else (0.0, None)
+        self.state.micro_batch = fits or self.state.micro_batch
+        if self.ranks.size > 1:
+            trained = [parameter for parameter in self.everything.model.parameters() if parameter.requires_grad]
+            for parameter in trained:
+                if parameter.grad is None:  # no sample of this batch fell to this process
+                    parameter.grad = torch.zeros_like(parameter)
+            self.ranks.add([parameter.grad for parameter in trained if parameter.grad is not None])
+        return loss
+
+    def _say_fewer(self, micro_batch: int) -> None:
+        self._progress.warn(
+            f"out of memory: on with {micro_batch} images at once instead of {2 * micro_batch}; "
+            "a step still follows the gradient of the whole batch"
+        )
+
+    def measure(self, validate: Validate, record: Record) -> bool:
+        """Validate, note the results, and turn to the next epoch; False if a stop was requested on the way."""
+        state, model, average = self.state, self.everything.model, self.everything.average
+        current = None
+        if average is not None and state.epoch > 0:
+            current = copy_weights(model)
+            model.load_state_dict(average.weights)
+        measured = validate(model)
+        if measured is not None and math.isfinite(measured[0]) and measured[0] < state.best_loss:
+            state.best_loss, state.best_epoch = measured[0], state.epoch
+            self.everything.best = copy_weights(model)
+        if current is not None:
+            model.load_state_dict(current)
+        if measured is None:
+            self.save()
+            return False
+        loss = torch.tensor([state.loss_sum], dtype=torch.float64)
+        self.ranks.add([loss])
+        state.records.append(
             EpochRecord(
                 phase="epochs",
-                number=epoch,
-                train_loss=float(loss_sum) / seen,
-                val_loss=val_loss,
-                val_accuracy=val_accuracy,
-                seconds=time.monotonic() - began,
+                number=state.epoch,
+                train_loss=None if state.epoch == 0 else float(loss) / self.plan.samples_per_epoch,
+                val_loss=measured[0],
+                val_accuracy=measured[1],
+                seconds=self.seconds,
             )
         )
-        if math.isfinite(val_loss) and val_loss < best_loss:
-            best_loss = val_loss
-            best_epoch = epoch
-            best_weights = copy_weights(model)
-    progress.finish()
-    load_weights(model, best_weights)
-    return LoopResult(records=tuple(records), best_epoch=best_epoch, interrupted=interrupted)
+        record(state.records)
+        state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
+        return True
+
+    def note(self, loss: float, size: int) -> str:
+        """What is shown beside the bar."""
+        now = time.monotonic()
+        pace, self._stepped = size / max(now - self._stepped, 1e-9), now
+        self._pace = pace if self._pace == 0 else 0.9 * self._pace + 0.1 * pace
+        accuracy = self.state.records[-1].val_accuracy if self.state.records else math.nan
+        return (
+            f"epoch {self.state.epoch} of {self.plan.epochs}, loss {loss * self.ranks.size:.3f}, validation accuracy "
+            f"{accuracy:.1%}, {self._pace:.0f} images/s"
+        )
 
 
-def copy_weights(model: nn.Module) -> dict[str, Tensor]:
-    """All weights and running statistics, apart from the model."""
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+def _seed(*parts: int) -> int:
+    """One seed made of several numbers, unlike that of any other numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Put copied weights back."""
-    model.load_state_dict(weights)
+def _kind(device: str) -> str:
+    return device.split(":")[0]

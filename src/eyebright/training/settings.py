@@ -1,19 +1,21 @@
-"""Everything that steers a training run, and how "choose for me" becomes a number.
+"""Everything that steers a training run.
 
-Zero (or an empty text) means: choose. `resolve` puts the chosen values in their place, so that the settings a run
-keeps say exactly what it did.
+Zero, -1 where zero has a meaning, or an empty text means: choose. `recipes.resolve` puts the chosen values in their
+place, so that the settings a run keeps say exactly what it did.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from eyebright.data.augment import LIGHT, AugmentationSettings
-from eyebright.errors import SettingsError, nearest
+from eyebright.data.augment import CHOOSE, AugmentationSettings
+from eyebright.errors import SettingsError, nearest, printable
+from eyebright.training.optim import OPTIMISERS
 
-EFFORTS = ("quick", "standard")
+EFFORTS = ("quick", "standard", "best")
 FITS = ("squash", "crop")
+BALANCES = ("none", "weights", "sampling")
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +70,55 @@ class OptimiserSettings:
     """How many images make one step; 0 chooses."""
     micro_batch: int = 0
     """How many images of a step are computed at once: fewer take less memory and give the same step; 0 chooses."""
+    optimiser: str = ""
+    """"adamw" or "sgd" (with Nesterov's momentum of 0.9); empty chooses."""
     lr: float = 0.0
-    """The highest learning rate of AdamW; 0 chooses."""
-    weight_decay: float = 0.05
-    """AdamW's decay of all weights but biases and BatchNorm."""
+    """The highest learning rate; 0 chooses."""
+    layer_decay: float = 0.0
+    """Each stage below the head learns at this fraction of the rate of the one above, in (0, 1]; 0 chooses."""
+    freeze_stages: int = 0
+    """How many of the first stages stay as they came in."""
+    weight_decay: float = -1.0
+    """Decay of all weights but biases and BatchNorm; -1 chooses."""
     warmup: float = 0.15
     """The share of all steps in which the learning rate rises, before it falls along a cosine."""
-    label_smoothing: float = 0.05
-    """The share of every label that is spread over all classes."""
+    label_smoothing: float = -1.0
+    """The share of every label that is spread over all classes; -1 chooses."""
+    average: float = -1.0
+    """Over about how many epochs weights are averaged into those that are measured and kept; 0: none, -1 chooses."""
+    patience: int = 0
+    """After so many epochs without a better one training ends early; 0: never."""
+    first_size: int = 0
+    """S in pixels of the first epoch; it grows towards `last_size`. 0 chooses."""
+    last_size: int = 0
+    """S in pixels of the last epoch; testing is at `data.image_size` throughout. 0 chooses."""
+    balance: str = ""
+    """How rare classes are helped: "none", "weights" (they count more), "sampling" (they are seen more often); empty
+    chooses "weights" where one class has many times the images of another."""
+    teacher: str = ""
+    """A run's folder whose network is learned from beside the labels."""
+    teacher_share: float = 0.7
+    """How much of the loss is the teacher's, in [0, 1]."""
+    temperature: float = 3.0
+    """What logits are divided by before the teacher and the network are compared."""
+    precision: str = ""
+    """"float32" or "bfloat16" (half the memory traffic, where the processor computes in it); empty takes what the
+    machine is fast in."""
+    compile: bool = False
+    """Whether `torch.compile` makes the network faster, which takes minutes first and pays on a GPU in long runs."""
     device: str = ""
     """"cpu", "cuda" or "mps"; empty takes a GPU where there is one."""
     threads: int = 0
     """How many threads read images; 0 takes one per core."""
+    workers: int = -1
+    """How many threads prepare batches ahead; the result is the same. -1 chooses."""
+    checkpoint_seconds: float = 60.0
+    """How much work may be lost: a checkpoint is written this long after the last one, or a little later where writing
+    takes long. 0: after every step."""
+    tensorboard: bool = False
+    """Whether losses and accuracies also go to RUN/tensorboard."""
+    mlflow: bool = False
+    """Whether they also go to MLflow, to where $MLFLOW_TRACKING_URI says."""
 
     def __post_init__(self) -> None:
         checks = {
@@ -87,14 +126,30 @@ class OptimiserSettings:
             "batch_size": 0 <= self.batch_size <= 65_536,
             "micro_batch": 0 <= self.micro_batch <= 65_536,
             "lr": 0 <= self.lr <= 100,
-            "weight_decay": 0 <= self.weight_decay <= 10,
+            "layer_decay": 0 <= self.layer_decay <= 1,
+            "freeze_stages": 0 <= self.freeze_stages <= 5,
+            "weight_decay": 0 <= self.weight_decay <= 10 or self.weight_decay == CHOOSE,
             "warmup": 0 <= self.warmup < 1,
-            "label_smoothing": 0 <= self.label_smoothing < 1,
+            "label_smoothing": 0 <= self.label_smoothing < 1 or self.label_smoothing == CHOOSE,
+            "average": 0 <= self.average <= 1000 or self.average == CHOOSE,
+            "patience": 0 <= self.patience <= 100_000,
+            "first_size": self.first_size == 0 or 8 <= self.first_size <= 1024,
+            "last_size": self.last_size == 0 or 8 <= self.last_size <= 1024,
+            "teacher_share": 0 <= self.teacher_share <= 1,
+            "temperature": 0.1 <= self.temperature <= 100,
             "threads": 0 <= self.threads <= 1024,
+            "workers": -1 <= self.workers <= 1024,
+            "checkpoint_seconds": 0 <= self.checkpoint_seconds <= 86_400,
         }
         for name, fine in checks.items():
             if not fine:
                 raise SettingsError(f"training.{name} is out of range: {getattr(self, name)!r}")
+        for name, choices in (("optimiser", OPTIMISERS), ("balance", BALANCES), ("precision", PRECISIONS)):
+            value = getattr(self, name)
+            if value and value not in choices:
+                raise SettingsError(
+                    f'training.{name} can\'t be "{printable(value)}"; {nearest(value, choices)}, or leave it out'
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +159,8 @@ class Settings:
     model: str = "resnet50"
     """A network that `eyebright models` lists."""
     effort: str = "quick"
-    """"quick": fit a head on a pretrained network; "standard": then fine-tune all of it, at a larger size."""
+    """"quick": fit a head on a pretrained network; "standard": then fine-tune all of it, at a larger size; "best": for
+    longer, with all that helps."""
     seed: int = 0
     """Decides the split, the order, every random change and every first weight."""
     data: DataSettings = field(default_factory=DataSettings)
@@ -117,52 +173,3 @@ class Settings:
             raise SettingsError(f'there is no effort "{self.effort}"; {nearest(self.effort, EFFORTS)}')
         if not 0 <= self.seed < 2**63:
             raise SettingsError(f"the seed is a whole number of at least 0, not {self.seed}")
-
-
-def resolve(settings: Settings, *, pretrained: bool, short_side: int, num_train: int) -> Settings:
-    """The same settings with every "choose" replaced by a value.
-
-    The rules depend on the network, the effort and the data, never on the machine, so that the same seed gives
-    the same run everywhere.
-
-    Args:
-        settings: as the user gave them.
-        pretrained: whether the network starts from pretrained weights.
-        short_side: the median shorter side of the images in pixels.
-        num_train: how many training samples there are.
-    """
-    data, network, training = settings.data, settings.network, settings.training
-    quick = settings.effort == "quick"
-    if data.image_size == 0:
-        data = replace(data, image_size=_choose_size(pretrained, quick, short_side))
-    if network.embed_stages == 0:
-        network = replace(network, embed_stages=2 if pretrained else 1)
-    if training.epochs == 0:
-        epochs = (0 if quick else 8) if pretrained else _choose_epochs(quick, num_train)
-        training = replace(training, epochs=epochs)
-    if training.batch_size == 0:
-        training = replace(training, batch_size=32 if pretrained or num_train < 1000 else 64)
-    if training.micro_batch == 0:
-        # BatchNorm that learns its statistics needs the whole batch; a pretrained network keeps those it has.
-        training = replace(training, micro_batch=min(training.batch_size, 8 if pretrained else training.batch_size))
-    if training.lr == 0:
-        training = replace(training, lr=4e-5 if pretrained else 3e-3 if settings.model == "cnn" else 1e-3)
-    augmentation = settings.augmentation
-    if not pretrained and replace(augmentation, flip=True) == AugmentationSettings():
-        augmentation = replace(LIGHT, flip=augmentation.flip)
-    return replace(settings, data=data, network=network, training=training, augmentation=augmentation)
-
-
-def _choose_size(pretrained: bool, quick: bool, short_side: int) -> int:
-    """S: no larger than the images are worth, and no larger than the effort allows."""
-    if not pretrained:
-        return max(16, min(short_side, 64 if quick else 96))
-    # Small images are enlarged by half: a pretrained network expects objects of more than a few pixels.
-    wanted = -(-short_side * 3 // 2 // 16) * 16
-    return max(48, min(wanted, 128 if quick else 160))
-
-
-def _choose_epochs(quick: bool, num_train: int) -> int:
-    """From scratch: the fewer images, the more often each is seen: 19 epochs for 9,000 images, 38 for 2,250."""
-    epochs = round(1800 / math.sqrt(max(num_train, 1))) * (1 if quick else 3)
-    return max(10, min(epochs, 100 if quick else 300))

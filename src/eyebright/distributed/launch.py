@@ -1,0 +1,93 @@
+"""Joining the processes that `torchrun` started. Without torchrun there is one process, and nothing is joined.
+
+torchrun --nproc-per-node 2 --max-restarts 3 -m eyebright train photos/
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from eyebright.distributed.ranks import Ranks
+from eyebright.errors import EyebrightError, SettingsError
+
+PATIENCE = timedelta(minutes=10)
+"""How long a rank waits for the others: rank 0 may read and write for a while. A rank that dies is noticed at once."""
+
+JOINING = timedelta(minutes=2)
+"""How long the processes may take to find each other."""
+
+
+class LostProcessError(EyebrightError):
+    """One of the processes that train together is gone; torchrun starts all of them again if it may."""
+
+
+@contextmanager
+def join_ranks(device: str) -> Iterator[Ranks]:
+    """This process among those that torchrun started; it leaves them at the end.
+
+    Args:
+        device: "cpu", or "cuda": then each rank takes the GPU of its local rank.
+
+    Raises:
+        SettingsError: torchrun started more processes than there are GPUs, or they can't reach each other.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    gpu = device.startswith("cuda")
+    if gpu:
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        if local >= torch.cuda.device_count():
+            raise SettingsError(
+                f"process {local} of this machine has no GPU: there are {torch.cuda.device_count()}; start fewer with "
+                "torchrun --nproc-per-node, or train on the CPU: --set training.device=cpu"
+            )
+        torch.cuda.set_device(local)
+    try:
+        backend = "nccl" if gpu else "gloo"
+        dist.init_process_group(backend, store=_open_store(rank), rank=rank, world_size=size, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise SettingsError(f"the {size} processes that torchrun started can't reach each other: {first}") from error
+    try:
+        yield Ranks(rank=rank, size=size, device=f"cuda:{torch.cuda.current_device()}" if gpu else "cpu")
+    except RuntimeError as error:
+        # torch's own errors of a lost connection (DistError) are not named the same in all its versions.
+        if "peer" not in str(error) and not type(error).__name__.startswith("Dist"):
+            raise
+        raise LostProcessError(f"process {rank} lost the others: one has died, or the network has failed") from error
+    finally:
+        dist.destroy_process_group()
+
+
+def _open_store(rank: int) -> Store:
+    """Where the processes find each other's addresses: torchrun's own store, or one that rank 0 opens.
+
+    torchrun's outlives its processes, so after a restart it still knows the addresses of the dead; each attempt gets
+    names of its own.
+    """
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    opens = rank == 0 and not agent
+    store = dist.TCPStore(address, port, is_master=opens, timeout=JOINING)  # type: ignore[attr-defined]
+    return PrefixStore(f"eyebright-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+
+
+def started_by() -> str | None:
+    """What tells one call of torchrun from another, the same after it restarted its processes; None without it."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    return f"{os.environ['TORCHELASTIC_RUN_ID']} {os.environ.get('MASTER_ADDR', '')} {os.getppid()}"
+
+
+def was_restarted() -> bool:
+    """Whether torchrun started this process to take the place of one that died."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

@@ -1,0 +1,99 @@
+"""The processes that train one network together, as one of them sees the others. One process alone is the plain case.
+
+Every rank runs the same code on the same data and takes its share of each batch; what they must agree on goes through
+the few methods here. Sums are exact where they only put shares together (all but one rank give zeros).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+BUCKET = 1 << 24
+"""Numbers that are sent at once: 64 MiB of float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """This process among `size` of them."""
+
+    rank: int = 0
+    """From 0 to size - 1; rank 0 alone writes and speaks."""
+    size: int = 1
+    device: str = "cpu"
+    """Where tensors must lie to be sent: "cpu" for gloo, this rank's GPU for NCCL."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the rank that writes and speaks."""
+        return self.rank == 0
+
+    def share_of(self, samples: Sequence[T]) -> Sequence[T]:
+        """This rank's run of neighbours; the shares of all ranks, in order, are the whole."""
+        count = len(samples)
+        return samples[self.rank * count // self.size : (self.rank + 1) * count // self.size]
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Each flag, true if it is so on any rank. All ranks must call this together, as everything below."""
+        if self.size == 1:
+            return flags
+        found = torch.tensor(flags, dtype=torch.int32, device=self.device)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        return tuple(bool(flag) for flag in found.tolist())
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its sum over all ranks, the same on all of them."""
+        if self.size == 1:
+            return
+        bucket: list[Tensor] = []
+        held = 0
+        for tensor in tensors:
+            if bucket and (held + tensor.numel() > BUCKET or tensor.dtype != bucket[0].dtype):
+                self._add_bucket(bucket)
+                bucket, held = [], 0
+            bucket.append(tensor)
+            held += tensor.numel()
+        if bucket:
+            self._add_bucket(bucket)
+
+    def _add_bucket(self, tensors: Sequence[Tensor]) -> None:
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(self.device)
+        dist.all_reduce(flat)
+        for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.detach().copy_(total.view(tensor.shape))
+
+    def share(self, content: bytes | None, *, source: int = 0) -> bytes:
+        """What one rank gives, on every rank; what the others give does not count."""
+        if self.size == 1:
+            assert content is not None
+            return content
+        gives = self.rank == source
+        assert not gives or content is not None
+        length = torch.tensor([len(content or b"")], dtype=torch.int64, device=self.device)
+        dist.broadcast(length, src=source)
+        body = torch.empty(int(length), dtype=torch.uint8)
+        if gives and content:
+            body = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        body = body.to(self.device)
+        dist.broadcast(body, src=source)
+        return body.cpu().numpy().tobytes()
+
+    def spread(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by rank 0's."""
+        if self.size == 1:
+            return
+        for tensor in tensors:
+            sent = tensor.detach().to(self.device).contiguous()
+            dist.broadcast(sent, src=0)
+            tensor.detach().copy_(sent)
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        self.any(False)

@@ -1,0 +1,271 @@
+"""From prepared data to a measured, saved classifier in a run's folder: what every job does for each network it trains.
+
+Where several processes train together, all of them are here; rank 0 alone has a folder, writes and speaks.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright.bundle.manifest import Manifest, read_manifest, write_manifest
+from eyebright.bundle.store import save_bundle
+from eyebright.checking.decisions import write_decisions
+from eyebright.data.samples import SPLITS, SampleTable
+from eyebright.distributed.ranks import Ranks
+from eyebright.errors import printable
+from eyebright.evaluation.compare import Comparison, Contestant, CurvePoint
+from eyebright.evaluation.evaluate import evaluate
+from eyebright.evaluation.report import EvaluationReport
+from eyebright.inference.load import load
+from eyebright.inference.predictor import Predictor
+from eyebright.inference.torch_engine import TorchEngine
+from eyebright.jobs import runs
+from eyebright.jobs.given import image_reader
+from eyebright.jobs.prepare import Prepared
+from eyebright.jobs.provenance import describe_machine, list_versions, now
+from eyebright.jobs.sharded import ShardedPredictor
+from eyebright.jobs.state import OpenRun
+from eyebright.jobs.teach import teacher_of
+from eyebright.models.catalog import count_multiply_adds, count_parameters, find_model
+from eyebright.progress import Progress
+from eyebright.settings import to_toml
+from eyebright.training.checkpoint import Checkpoints
+from eyebright.training.history import EpochRecord, HistoryWriter
+from eyebright.training.phases import Watch
+from eyebright.training.settings import Settings
+from eyebright.training.train import TrainedNetwork
+from eyebright.training.train import train as train_network
+
+Report = Callable[[Contestant], object]
+"""Told of the measured classifier before its run counts as finished."""
+
+
+def fit_network(
+    prepared: Prepared,
+    settings: Settings,
+    run: OpenRun | None,
+    ranks: Ranks,
+    progress: Progress,
+    *,
+    report: Report = lambda _: None,
+) -> Contestant | None:
+    """Train, save, and measure what was saved on the test samples; goes on from the run's checkpoints, if it has any.
+
+    Args:
+        prepared: the data with their splits.
+        settings: as they were given, or as an earlier start has resolved them.
+        run: the run's folder, this process holding its lock; None on all ranks but the first.
+        ranks: the processes that train together.
+        progress: told how far it is.
+        report: see `Report`.
+
+    Returns:
+        The classifier and its results on rank 0; None on the others, or if a stop was requested: then all that there is
+        was kept, the best network so far as a bundle too.
+
+    Raises:
+        KeyboardInterrupt: stopped before there was a network to keep, or while it was measured; what there is is kept.
+    """
+    table = prepared.table
+    keeper = watch = None
+    if run is not None:
+        runs.write_text(run.folder / runs.SAMPLES, runs.spell_samples(table, prepared.digests))
+        if prepared.decided is not None:
+            runs.write_text(run.folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
+        interval = settings.training.checkpoint_seconds
+        keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
+        watch = _Watcher(run.folder, settings)
+    with nullcontext() if watch is None else watch:
+        trained = train_network(
+            table,
+            settings,
+            keeper=keeper,
+            ranks=ranks,
+            teach=teacher_of(settings, progress),
+            watch=None if watch is None else Watch(settings=watch.keep_settings, history=watch.keep_history),
+            digests=prepared.digests,
+            progress=progress,
+        )
+    if run is not None:
+        for error in trained.unreadable.values():
+            progress.warn(f"left out: {error}")
+        _save(trained, prepared, run)
+    if trained.interrupted:
+        if run is not None:
+            run.interrupt()
+        return None
+    bundle = None if run is None else run.folder / runs.BUNDLE
+    predictor = _follow(trained) if bundle is None else load(bundle)
+    evaluate_warm_up(predictor)
+    found = evaluate(ShardedPredictor(predictor, ranks), table.split("test"), progress=progress)
+    if run is None or bundle is None or keeper is None:
+        return None
+    contestant = _describe(trained, found, bundle)
+    _add_results(bundle, found)
+    report(contestant)
+    run.finish(found.accuracy)
+    keeper.clear()
+    return contestant
+
+
+@final
+class _Watcher:
+    """Writes what training tells into the run's folder as it comes."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self._folder = folder
+        self._writer = HistoryWriter(
+            folder / runs.HISTORY,
+            tensorboard=folder / "tensorboard" if settings.training.tensorboard else None,
+            mlflow=settings.training.mlflow,
+        )
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    def keep_settings(self, settings: Settings) -> None:
+        runs.write_text(self._folder / runs.SETTINGS, to_toml(settings))
+
+    def keep_history(self, records: Sequence[EpochRecord]) -> None:
+        with runs.writing(self._folder / runs.HISTORY):
+            self._writer.write(records)
+
+
+def _save(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> None:
+    """The bundle; one of an earlier start is replaced."""
+    save_bundle(
+        run.folder / runs.BUNDLE,
+        trained.model,
+        trained.architecture,
+        class_names=trained.class_names,
+        preprocessing=trained.preprocessing,
+        provenance=_provenance(trained, prepared, run),
+    )
+
+
+def _follow(trained: TrainedNetwork) -> Predictor:
+    """The classifier on a rank that has no bundle."""
+    manifest = Manifest(
+        architecture=trained.architecture,
+        class_names=trained.class_names,
+        preprocessing=trained.preprocessing,
+        provenance={},
+        files={},
+    )
+    return Predictor(TorchEngine(trained.model), manifest)
+
+
+def _add_results(bundle: Path, report: EvaluationReport) -> None:
+    """What was measured, into the bundle's manifest."""
+    manifest = read_manifest(bundle)
+    results = {
+        "split": "test",
+        "num_samples": report.num_samples,
+        "accuracy": report.accuracy,
+        "accuracy_low": report.accuracy_low,
+        "accuracy_high": report.accuracy_high,
+        "top5_accuracy": report.top5_accuracy,
+        "macro_f1": report.macro_f1,
+        "log_loss": report.log_loss,
+    }
+    with runs.writing(bundle):
+        write_manifest(bundle, replace(manifest, provenance={**manifest.provenance, "results": results}))
+
+
+def evaluate_warm_up(predictor: Predictor) -> None:
+    """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
+    side = predictor.preprocessing.resize
+    predictor.predict(np.zeros((side, side, 3), dtype=np.uint8))
+
+
+def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> dict[str, Any]:
+    kept = [record for record in trained.history if math.isfinite(record.val_loss)]
+    best = min(kept, key=lambda record: record.val_loss, default=None)
+    return {
+        "created": now(),
+        "data": {
+            "name": printable(run.state.data_name),
+            "fingerprint": trained.fingerprint,
+            "splits": {split: len(prepared.table.rows(split)) for split in SPLITS},
+            "unreadable": len(trained.unreadable),
+            "decided": run.state.decided,
+        },
+        "started_from": trained.weights,
+        "settings": asdict(trained.settings),
+        "training_seconds": round(trained.seconds, 1),
+        "starts": run.state.starts,
+        "interrupted": trained.interrupted,
+        "validation": None if best is None else {"accuracy": best.val_accuracy, "log_loss": best.val_loss},
+        "versions": list_versions(),
+        "machine": describe_machine(),
+    }
+
+
+def _describe(trained: TrainedNetwork, report: EvaluationReport, bundle: Path) -> Contestant:
+    entry = find_model(trained.architecture.model)
+    epochs = [record for record in trained.history if record.phase == "epochs"]
+    return Contestant(
+        model=entry.name,
+        title=entry.title,
+        sentence=entry.sentence,
+        report=report,
+        curve=tuple(_point(record) for record in epochs or trained.history),
+        curve_kind="epochs" if epochs else "regularisation",
+        parameters=count_parameters(trained.model),
+        multiply_adds=count_multiply_adds(trained.model, trained.preprocessing.image_size),
+        size_bytes=sum(path.stat().st_size for path in bundle.iterdir()),
+        train_seconds=trained.seconds,
+        image_size=trained.preprocessing.image_size,
+        weights=trained.weights,
+        effort=trained.settings.effort,
+    )
+
+
+def _point(record: EpochRecord) -> CurvePoint:
+    return CurvePoint(
+        x=record.number,
+        train_loss=record.train_loss,
+        val_loss=record.val_loss,
+        val_accuracy=record.val_accuracy,
+    )
+
+
+def build_comparison(
+    table: SampleTable, contestants: Sequence[Contestant], data_name: str, seed: int, command: str
+) -> Comparison:
+    """What a report says beside the contestants."""
+    return Comparison(
+        data_name=data_name,
+        split_counts={split: len(table.rows(split)) for split in SPLITS},
+        class_counts=table.counts(),
+        seed=seed,
+        date=now(),
+        versions=list_versions(),
+        machine=describe_machine(),
+        command=command,
+        contestants=tuple(contestants),
+        notes=table.notes,
+    )
+
+
+def write_report(
+    folder: Path,
+    comparison: Comparison,
+    table: SampleTable,
+    render: Callable[[Comparison, Callable[[str], NDArray[np.uint8] | None]], str],
+) -> None:
+    """`report.json` and `report.html` into a folder."""
+    runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
+    runs.write_text(folder / runs.REPORT_HTML, render(comparison, image_reader(table)))

@@ -1,0 +1,116 @@
+"""Data as a network is trained and measured on them: read, as decided, and split; or as an earlier start found them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from eyebright.checking.duplicates import group_duplicates
+from eyebright.checking.look import look
+from eyebright.data.cache import digest_table
+from eyebright.data.samples import SPLITS, SampleTable
+from eyebright.data.sources import read_samples
+from eyebright.data.splits import assign_splits
+from eyebright.errors import DataError, printable
+from eyebright.jobs.decisions import Decided, decide
+from eyebright.jobs.given import Data
+from eyebright.jobs.runs import SampleRecord
+from eyebright.progress import Progress
+from eyebright.training.settings import Settings
+
+MOST_COMPARED = 50_000
+"""Images among which near-duplicates are looked for before a split: the time grows with the square of their number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a network is trained and measured on."""
+
+    table: SampleTable
+    """With every sample in a split."""
+    digests: tuple[str, ...]
+    """(N,) the sha256 of each sample's content, empty where it can't be fetched."""
+    decided: Decided | None
+    """What a person decided about single samples, if they did; the table is already as decided."""
+
+
+def prepare(
+    data: Data, settings: Settings, progress: Progress, *, decisions: str | os.PathLike[str] | None = None
+) -> Prepared:
+    """The data as a table with splits, as decided; what was noticed is said."""
+    table = read_samples(data)
+    table.require_single_labels()
+    decided = None if decisions is None else decide(table, decisions, progress)
+    if decided is not None:
+        table = decided.applied.table
+    digests = digest_table(table, progress=progress) if decided is None else decided.digests
+    table = assign_splits(
+        table,
+        seed=settings.seed,
+        val_fraction=settings.data.val_fraction,
+        test_fraction=settings.data.test_fraction,
+        digests=digests,
+        together=_group_near_duplicates(table, settings, progress),
+    )
+    counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
+    progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
+    for note in table.notes:
+        progress.warn(note)
+    return Prepared(table=table, digests=digests, decided=decided)
+
+
+def _group_near_duplicates(table: SampleTable, settings: Settings, progress: Progress) -> list[list[int]]:
+    """Rows that show the same image and must not be parted; none where the data bring all splits."""
+    brought = {SPLITS[split] for split in set(table.splits.tolist()) if split >= 0}
+    if not settings.data.keep_duplicates_together or {"val", "test"} <= brought:
+        return []
+    if len(table) > MOST_COMPARED:
+        progress.warn(
+            f"near-duplicates were not looked for among more than {MOST_COMPARED:,} images; equal files share a split"
+        )
+        return []
+    groups = group_duplicates(table, look(table, progress=progress), progress=progress)
+    if groups:
+        progress.say(f"{sum(map(len, groups)):,} images in {len(groups):,} groups of near-duplicates: kept together")
+    return groups
+
+
+def prepare_again(data: Data, records: Sequence[SampleRecord], progress: Progress) -> Prepared:
+    """The data as an earlier start, or another process, has split them; images that came since are not used.
+
+    Args:
+        data: where the same images are now.
+        records: what was written of each sample.
+        progress: told how far it is.
+
+    Raises:
+        DataError: an image is not there any more or holds something else, by name; nothing is trained on it then.
+    """
+    table = read_samples(data, min_classes=1)
+    place = {name: row for row, name in enumerate(table.names)}
+    gone = [record.name for record in records if record.name not in place]
+    if gone:
+        raise DataError(
+            f"{printable(gone[0])} was there when training began and is gone ({len(gone):,} of {len(records):,} images "
+            "are); bring the data back as they were, or start a new run"
+        )
+    classes = tuple(sorted({record.label for record in records}))
+    number = {name: label for label, name in enumerate(classes)}
+    found = replace(
+        table.take([place[record.name] for record in records]),
+        labels=np.array([number[record.label] for record in records], dtype=np.int64),
+        classes=classes,
+        splits=np.array([SPLITS.index(record.split) for record in records], dtype=np.int8),
+        notes=(),
+    )
+    digests = digest_table(found, progress=progress)
+    for record, digest in zip(records, digests, strict=True):
+        if record.sha256 and record.sha256 != digest:
+            raise DataError(
+                f"{printable(found.store.locate(record.name))} has changed since training began; bring the data back "
+                "as they were, or start a new run"
+            )
+    return Prepared(table=found, digests=digests, decided=None)

@@ -1,0 +1,195 @@
+"""What a run says of itself while it runs and afterwards, in `run.json`; and the lock that only a living process holds.
+
+A run is "running", "finished", "interrupted" or "failed". A process that is killed can't say so any more: a run that
+says "running" while nobody holds its lock was interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import IO, Any, final
+
+from eyebright.errors import CheckpointError, EyebrightError, printable
+from eyebright.jobs.provenance import now
+from eyebright.jobs.runs import BUNDLE, CHECKPOINTS, DECISIONS, HISTORY, SAMPLES, SETTINGS, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, two processes on one run are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+STATE = "run.json"
+LOCK = ".lock"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """What `run.json` holds."""
+
+    state: str
+    """"running", "finished", "interrupted" or "failed"."""
+    model: str
+    effort: str
+    seed: int
+    data: str | None
+    """The full path of the data; None for arrays."""
+    data_name: str
+    settings: str
+    """As they were given, as TOML."""
+    command: str
+    """What the user typed."""
+    started: str
+    folder: str
+    """Where it was started: relative paths in the settings begin there."""
+    updated: str = ""
+    starts: int = 1
+    """How often it was started or gone on with."""
+    launched: str | None = None
+    """Which call of torchrun started it."""
+    decided: dict[str, Any] | None = None
+    """What a file of decisions came to."""
+    accuracy: float | None = None
+    """On the test images, once it is finished."""
+    error: str | None = None
+    """Why it failed."""
+    version: int = VERSION
+    notes: tuple[str, ...] = field(default=())
+    """What was noticed when the data were read."""
+
+
+def read_state(folder: Path) -> RunState | None:
+    """What the run in a folder says of itself; None if it is no run or can't be read."""
+    try:
+        values = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        known = {field.name for field in fields(RunState)}
+        state = RunState(**{key: value for key, value in values.items() if key in known})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    if state.state == "running" and not _is_locked(folder):
+        return replace(state, state="interrupted")
+    return state
+
+
+def write_state(folder: Path, state: RunState) -> None:
+    """Write `run.json`, whole or not at all.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    text = json.dumps(asdict(replace(state, updated=now())), indent=1, ensure_ascii=True)
+    write_text(folder / STATE, text + "\n")
+
+
+@final
+class OpenRun:
+    """A run that this process has in hand."""
+
+    def __init__(self, folder: Path, state: RunState) -> None:
+        self.folder = folder
+        self.state = state
+
+    def finish(self, accuracy: float | None) -> None:
+        """Everything is done."""
+        self._change(state="finished", accuracy=accuracy)
+
+    def interrupt(self) -> None:
+        """A stop was requested, and everything is kept."""
+        self._change(state="interrupted")
+
+    def fail(self, error: str) -> None:
+        """It can't go on; a full disk may not even let that be written."""
+        with suppress(EyebrightError):
+            self._change(state="failed", error=error)
+
+    def _change(self, **values: Any) -> None:
+        self.state = replace(self.state, **values)
+        write_state(self.folder, self.state)
+
+
+@contextmanager
+def open_run(folder: Path, state: RunState) -> Iterator[OpenRun]:
+    """Hold a run's lock, and have `run.json` say how the block ended.
+
+    Raises:
+        CheckpointError: another process has the run in hand.
+        OutputError: `run.json` can't be written.
+    """
+    lock = _lock(folder)
+    try:
+        run = OpenRun(folder, replace(state, state="running", error=None))
+        write_state(folder, run.state)
+        try:
+            yield run
+        except KeyboardInterrupt:
+            run.interrupt()
+            _forget_if_empty(run)
+            raise
+        except EyebrightError as error:
+            run.fail(str(error))
+            _forget_if_empty(run)
+            raise
+        except BaseException as error:
+            run.fail(f"{type(error).__name__}: {error}")
+            raise
+    finally:
+        if lock is not None:
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+            lock.close()
+
+
+def _forget_if_empty(run: OpenRun) -> None:
+    """Leave no folder of a run that came to an end before it had anything to keep."""
+    if run.state.starts > 1 or (run.folder / CHECKPOINTS).exists() or (run.folder / BUNDLE).exists():
+        return
+    for name in (STATE, SAMPLES, DECISIONS, SETTINGS, HISTORY):
+        with suppress(OSError):
+            (run.folder / name).unlink(missing_ok=True)
+
+
+def _lock(folder: Path) -> IO[bytes] | None:
+    """The run's lock, held until it is closed or the process ends."""
+    if fcntl is None:
+        return None
+    path = folder / LOCK
+    while True:
+        file = path.open("ab")
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.close()
+            raise CheckpointError(
+                f"another process is training in {printable(str(folder))} right now; wait for it, or stop it first"
+            ) from error
+        with suppress(OSError):
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                return file
+        file.close()  # it was removed by its last holder in between
+
+
+def _is_locked(folder: Path) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        with (folder / LOCK).open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def find_state(folders: Iterator[Path], wanted: Callable[[RunState], bool]) -> Path | None:
+    """The first of some folders that holds a run as it is wanted."""
+    for folder in folders:
+        state = read_state(folder)
+        if state is not None and wanted(state):
+            return folder
+    return None

@@ -1,0 +1,63 @@
+"""A trained run as a teacher: what it says of every training image and of its mirror image.
+
+Shapes: N samples, R side of a square, K classes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright.data.cache import iter_squares
+from eyebright.data.samples import SampleTable
+from eyebright.errors import SettingsError, printable
+from eyebright.inference.load import load
+from eyebright.inference.predictor import BATCH_SIZE
+from eyebright.progress import Progress
+from eyebright.training.settings import Settings
+from eyebright.training.train import Teach
+
+
+def teacher_of(settings: Settings, progress: Progress) -> Teach | None:
+    """The teacher that the settings name, if any.
+
+    Raises:
+        BundleError: there is none where they say.
+    """
+    if not settings.training.teacher:
+        return None
+    path = settings.training.teacher
+    predictor = load(Path(path))
+
+    def teach(table: SampleTable) -> NDArray[np.float32]:
+        """(2, N, K) logits up to a constant of each row: of every image, and of its mirror image.
+
+        Raises:
+            SettingsError: the teacher knows other classes.
+            KeyboardInterrupt: a stop was requested.
+        """
+        missing = [name for name in table.classes if name not in predictor.class_names]
+        if missing:
+            raise SettingsError(
+                f"the teacher in {printable(path)} knows no class {printable(missing[0])}; it knows "
+                f"{', '.join(map(printable, predictor.class_names))}"
+            )
+        order = [predictor.class_names.index(name) for name in table.classes]
+        taught = np.zeros((2, len(table), len(order)), dtype=np.float32)
+        progress.start("asking the teacher", len(table))
+        done = 0
+        for squares, errors in iter_squares(table.store, table.names, predictor.preprocessing, batch_size=BATCH_SIZE):
+            if progress.stop_requested:
+                raise KeyboardInterrupt
+            for side, view in enumerate((squares, squares[:, :, ::-1])):
+                logits = predictor.logits(np.ascontiguousarray(view))
+                logits[list(errors)] = 0.0  # such images take no part
+                taught[side, done : done + len(squares)] = logits[:, order]
+            done += len(squares)
+            progress.advance(done)
+        progress.finish()
+        return taught
+
+    return teach

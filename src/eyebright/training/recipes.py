@@ -1,0 +1,149 @@
+"""The recipes behind the one dial, and how they become settings.
+
+The rules depend on the network, the effort and the data, never on the machine (but for the precision), so that the
+same seed gives the same run everywhere. Numbers come from measurements in docs/log.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from eyebright.data.augment import FINE_TUNING, LIGHT, AugmentationSettings
+from eyebright.training.settings import Settings
+
+IMBALANCED = 10.0
+"""So many times the images of the smallest class in the largest, and rare classes are helped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What one effort means for one kind of start. Sizes are in pixels."""
+
+    epochs: int
+    """Of the whole network; 0: only a head is fitted. From scratch it is for 9,000 images: the fewer, the more."""
+    test_size: int
+    """What the network sees in the end, if the images are as large."""
+    first_size: int = 0
+    """Of the first epoch, and of the last; 0: as large as in the end."""
+    last_size: int = 0
+    batch_size: int
+    optimiser: str = "adamw"
+    lr: float
+    layer_decay: float = 1.0
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.05
+    average: float = 0.0
+    augmentation: AugmentationSettings
+
+
+STRONG = replace(FINE_TUNING, zoom=0.4, colour=0.2, erase=0.1, mixup=0.2, cutmix=1.0)
+
+PRETRAINED = {
+    "quick": Recipe(epochs=0, test_size=128, batch_size=32, lr=4e-5, augmentation=FINE_TUNING),
+    "standard": Recipe(epochs=8, test_size=160, batch_size=32, lr=4e-5, augmentation=FINE_TUNING),
+    "best": Recipe(
+        epochs=20,
+        test_size=224,
+        first_size=128,
+        last_size=192,
+        batch_size=32,
+        lr=1e-4,
+        layer_decay=0.7,
+        average=1.0,
+        augmentation=STRONG,
+    ),
+}
+SCRATCH = {
+    "quick": Recipe(epochs=19, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
+    "standard": Recipe(epochs=57, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
+    "best": Recipe(epochs=100, test_size=128, batch_size=64, lr=1e-3, average=1.0, augmentation=LIGHT),
+}
+CNN_LR = 3e-3
+
+
+def resolve(
+    settings: Settings, *, pretrained: bool, short_side: int, num_train: int, class_counts: Sequence[int] = ()
+) -> Settings:
+    """The same settings with every "choose" replaced by a value, but for those that depend on the machine.
+
+    Args:
+        settings: as the user gave them.
+        pretrained: whether the network starts from pretrained weights.
+        short_side: the median shorter side of the images in pixels.
+        num_train: how many training samples there are.
+        class_counts: (K,) how many of them each class has.
+    """
+    recipe = (PRETRAINED if pretrained else SCRATCH)[settings.effort]
+    data, network, training = settings.data, settings.network, settings.training
+    if data.image_size == 0:
+        data = replace(data, image_size=_choose_size(recipe, pretrained, short_side))
+    if network.embed_stages == 0:
+        network = replace(network, embed_stages=2 if pretrained else 1)
+    lr = CNN_LR if settings.model == "cnn" else recipe.lr
+    batch_size = 32 if num_train < 1000 else recipe.batch_size
+    training = replace(
+        training,
+        epochs=training.epochs or (recipe.epochs if pretrained else _choose_epochs(recipe, num_train)),
+        batch_size=training.batch_size or batch_size,
+        optimiser=training.optimiser or recipe.optimiser,
+        lr=training.lr or lr,
+        layer_decay=training.layer_decay or recipe.layer_decay,
+        weight_decay=recipe.weight_decay if training.weight_decay < 0 else training.weight_decay,
+        label_smoothing=recipe.label_smoothing if training.label_smoothing < 0 else training.label_smoothing,
+        average=recipe.average if training.average < 0 else training.average,
+        first_size=training.first_size or _shrunk(recipe.first_size, recipe, data.image_size),
+        last_size=training.last_size or _shrunk(recipe.last_size, recipe, data.image_size),
+        balance=training.balance or _choose_balance(class_counts),
+    )
+    if training.micro_batch == 0:
+        # BatchNorm that learns its statistics needs the whole batch; a pretrained network keeps those it has.
+        training = replace(training, micro_batch=min(training.batch_size, 8 if pretrained else training.batch_size))
+    augmentation = settings.augmentation.filled(recipe.augmentation)
+    return replace(settings, data=data, network=network, training=training, augmentation=augmentation)
+
+
+def list_sides(settings: Settings, *, pretrained: bool) -> tuple[int, ...]:
+    """S of each epoch: from the first size to the last, in steps that a network halves without a rest.
+
+    Args:
+        settings: resolved.
+        pretrained: whether the network halves the resolution five times, as VGG and ResNet do.
+    """
+    training = settings.training
+    step = 16 if pretrained else 4
+    sides = []
+    for epoch in range(training.epochs):
+        done = epoch / max(training.epochs - 1, 1)
+        side = training.first_size + (training.last_size - training.first_size) * done
+        exact = training.first_size == training.last_size
+        sides.append(training.first_size if exact else max(step, round(side / step) * step))
+    return tuple(sides)
+
+
+def _choose_size(recipe: Recipe, pretrained: bool, short_side: int) -> int:
+    """S: no larger than the images are worth, and no larger than the effort allows."""
+    if not pretrained:
+        return max(16, min(short_side, recipe.test_size))
+    # Small images are enlarged by half: a pretrained network expects objects of more than a few pixels.
+    wanted = -(-short_side * 3 // 2 // 16) * 16
+    return max(48, min(wanted, recipe.test_size))
+
+
+def _shrunk(wanted: int, recipe: Recipe, image_size: int) -> int:
+    """A training size in the recipe's proportion to the size in the end."""
+    if wanted == 0:
+        return image_size
+    return max(16, round(image_size * wanted / recipe.test_size / 16) * 16)
+
+
+def _choose_epochs(recipe: Recipe, num_train: int) -> int:
+    """From scratch: the fewer images, the more often each is seen."""
+    epochs = round(recipe.epochs * math.sqrt(9000 / max(num_train, 1)))
+    return max(10, min(epochs, 5 * recipe.epochs))
+
+
+def _choose_balance(class_counts: Sequence[int]) -> str:
+    counts = [count for count in class_counts if count]
+    return "weights" if counts and max(counts) >= IMBALANCED * min(counts) else "none"

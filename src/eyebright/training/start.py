@@ -1,0 +1,165 @@
+"""Where training begins: the device, the weights, the network and the samples that can be used.
+
+Shapes: N samples, R side of the cached square, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eyebright.data.cache import Squares
+from eyebright.data.decode import decode, decode_array
+from eyebright.data.samples import SampleTable
+from eyebright.errors import DataError, ImageError, SettingsError, WeightsError, printable
+from eyebright.models.catalog import build_model, find_model
+from eyebright.models.weights import LoadedWeights, default_weights, load_pretrained
+from eyebright.preprocess import Preprocessing
+from eyebright.progress import Progress
+from eyebright.training.settings import Settings
+
+SIZES_PROBED = 64
+
+
+def choose_device(wanted: str) -> str:
+    """The device asked for, or the best there is.
+
+    Raises:
+        SettingsError: there is no such device here.
+    """
+    if not wanted:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = wanted.split(":")[0]
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if kind not in there:
+        raise SettingsError(f'training.device is "cpu", "cuda" or "mps", not "{printable(wanted)}"')
+    if not there[kind]:
+        raise SettingsError(f'there is no training.device="{wanted}" on this machine; leave it out to train on the CPU')
+    return wanted
+
+
+@contextmanager
+def fast_matmul(device: str) -> Iterator[None]:
+    """Lets a GPU multiply float32 in TensorFloat-32 inside the block, which costs no accuracy that matters here."""
+    if not device.startswith("cuda"):
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def choose_weights(settings: Settings) -> str | None:
+    """Which weights to start from; None is from scratch."""
+    wanted = settings.network.weights
+    if wanted == "none":
+        return None
+    if wanted:
+        return wanted
+    entry = default_weights(settings.model)
+    if entry is not None:
+        return entry.name
+    if settings.model == "cnn":
+        return None
+    raise WeightsError(f"there are no pretrained weights of {settings.model}; ask for network.weights=none")
+
+
+def median_short_side(table: SampleTable) -> int:
+    """The median shorter side in pixels of some samples spread evenly over the table."""
+    sides = []
+    for row in np.unique(np.linspace(0, len(table) - 1, num=min(SIZES_PROBED, len(table))).astype(np.int64)):
+        name = table.names[row]
+        try:
+            content = table.store.read(name)
+            image = decode(content, name) if isinstance(content, bytes) else decode_array(content, name)
+        except ImageError:
+            continue  # named when all are read
+        sides.append(min(image.shape[:2]))
+    if not sides:
+        raise DataError("none of the first images looked at could be read; are these image files?")
+    return int(np.median(sides))
+
+
+def build_network(table: SampleTable, settings: Settings, source: str | None, progress: Progress) -> LoadedWeights:
+    """The network as it starts, with the preprocessing that it will always have."""
+    size = settings.data.image_size
+    fit: Literal["crop", "squash"] = "crop" if settings.data.fit == "crop" else "squash"
+    if source is not None:
+        loaded = load_pretrained(
+            settings.model,
+            source,
+            num_classes=len(table.classes),
+            class_names=table.classes,
+            stride_in=settings.network.stride_in or None,
+            embed_stages=settings.network.embed_stages,
+            progress=progress,
+        )
+        if loaded.head_loaded:  # a classifier of these very classes: train it on, as it is
+            return loaded
+        return replace(loaded, preprocessing=replace(loaded.preprocessing, image_size=size, resize=size, fit=fit))
+    options: dict[str, Any] = {}
+    if settings.model == "cnn":
+        options["width"] = settings.network.width
+    else:
+        options["embed_stages"] = settings.network.embed_stages
+    if find_model(settings.model).family == "vgg":
+        options["head"] = "pooled"  # the classic head's 120 million parameters would have to be learned from nothing
+    if find_model(settings.model).family == "resnet":
+        options["stride_in"] = settings.network.stride_in or "3x3"
+    return LoadedWeights(
+        model=build_model(settings.model, num_classes=len(table.classes), **options),
+        preprocessing=Preprocessing(image_size=size, resize=size, fit=fit),
+        description="from scratch",
+        class_names=None,
+        head_loaded=False,
+        stride_in=options.get("stride_in"),
+    )
+
+
+def usable_rows(table: SampleTable, squares: Squares) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row numbers of the readable training and validation samples.
+
+    Raises:
+        DataError: nothing readable to train or to choose on, or a class of which nothing readable is left.
+    """
+    train_rows, val_rows = (rows[squares.readable[rows]] for rows in (table.rows("train"), table.rows("val")))
+    present = set(table.labels[train_rows].tolist())
+    absent = [name for index, name in enumerate(table.classes) if index not in present]
+    if absent:
+        first = next(iter(squares.errors.values()), None)
+        raise DataError(
+            f"no readable training image is left of {', '.join(map(printable, absent))}"
+            + (f" (such as {first})" if first else "")
+            + "; replace the damaged images, or take the class out"
+        )
+    if len(val_rows) == 0:
+        raise DataError("no readable validation image is left to choose by; replace the damaged images")
+    return train_rows, val_rows
+
+
+def measure_colours(squares: NDArray[np.uint8], rows: NDArray[np.int64], preprocessing: Preprocessing) -> Preprocessing:
+    """The preprocessing with mean and standard deviation of up to 5,000 training images."""
+    chosen = rows[np.linspace(0, len(rows) - 1, num=min(5000, len(rows))).astype(np.int64)]
+    pixels = squares[chosen].reshape(-1, squares.shape[-1])
+    mean = pixels.mean(axis=0, dtype=np.float64) / 255
+    std = pixels.std(axis=0, dtype=np.float64) / 255
+    return replace(
+        preprocessing,
+        mean=tuple(round(float(value), 4) for value in mean),
+        std=tuple(round(max(float(value), 0.02), 4) for value in std),
+    )
+
+
+def count_classes(table: SampleTable) -> NDArray[np.intp]:
+    """(K,) how many training samples each class has."""
+    rows = table.rows("train")
+    return np.bincount(table.labels[rows], minlength=len(table.classes))

@@ -1,0 +1,209 @@
+"""Several processes, as torchrun starts them, on the loopback alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eyebright.distributed.launch import join_ranks, started_by, was_restarted
+from eyebright.distributed.ranks import Ranks
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+
+
+def torchrun(size: int, *arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*TORCHRUN, f"--nproc-per-node={size}", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    )
+
+
+def test_without_torchrun_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    with join_ranks("cpu") as ranks:
+        assert ranks == Ranks()
+    assert started_by() is None
+    assert not was_restarted()
+
+
+CHECKS = """
+import json, sys
+import numpy as np
+import torch
+from eyebright.data.samples import ImageStore
+from eyebright.distributed.launch import join_ranks
+from eyebright.errors import ImageError
+from eyebright.inference.predictor import BATCH_SIZE, SamplePredictions
+from eyebright.jobs.sharded import ShardedPredictor
+from eyebright.progress import SilentProgress
+
+
+class Echo:
+    '''A predictor whose answer is a function of the name.'''
+    class_names = ("a", "b", "c")
+
+    def predict_samples(self, store, names, *, progress):
+        rows = np.array([np.random.default_rng(int(n)).random(3) for n in names], dtype=np.float32).reshape(-1, 3)
+        errors = {row: ImageError(n, "odd") for row, n in enumerate(names) if int(n) % 5 == 3}
+        rows[list(errors)] = np.nan
+        return SamplePredictions(probabilities=rows, errors=errors, images_per_second=1.0)
+
+
+with join_ranks("cpu") as ranks:
+    assert list(ranks.any(ranks.rank == ranks.size - 1, False)) == [True, False]
+    tensors = [torch.full((3, 2), float(ranks.rank)), torch.arange(5.0), torch.ones(2, dtype=torch.float64)]
+    ranks.add(tensors)
+    assert tensors[0].tolist() == [[sum(range(ranks.size))] * 2] * 3
+    assert tensors[1].tolist() == [ranks.size * i for i in range(5)]
+    assert ranks.share(b"from the first" if ranks.leads else None) == b"from the first"
+    assert ranks.share(str(ranks.rank).encode(), source=ranks.size - 1) == str(ranks.size - 1).encode()
+    weights = [torch.full((2, 2), float(ranks.rank)), torch.tensor(ranks.rank)]
+    ranks.spread(weights)
+    assert weights[0].sum() == 0 and int(weights[1]) == 0
+    for count in map(int, sys.argv[1:]):
+        names = tuple(str(n) for n in range(count))
+        alone = Echo().predict_samples(None, names, progress=SilentProgress())
+        together = ShardedPredictor(Echo(), ranks).predict_samples(None, names, progress=SilentProgress())
+        np.testing.assert_array_equal(together.probabilities, alone.probabilities)
+        assert list(together.errors) == list(alone.errors)
+        assert [str(e) for e in together.errors.values()] == [str(e) for e in alone.errors.values()]
+print("fine", flush=True)
+"""
+
+
+@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow)])
+def test_ranks_agree_and_measure_what_one_process_measures(tmp_path: Path, size: int) -> None:
+    (tmp_path / "checks.py").write_text(CHECKS)
+    counts = [str(count) for count in (1, 2, 31, 32, 33, 64, 65, 97)]
+    done = torchrun(size, "checks.py", *counts, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["fine"] * size
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("photos") / "light"
+    for label, name in enumerate(("bright", "dark", "middling")):
+        (root / name).mkdir(parents=True)
+        for number in range(25):
+            pixels = np.random.default_rng([label, number]).integers(0, 150, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels + np.uint8(50 * (2 - label))).save(root / name / f"{number:02}.png")
+    (root / "dark" / "broken.png").write_bytes(b"not an image")
+    return root
+
+
+TRAIN = ["-m", "eyebright", "train"]
+FEW = ["--model", "cnn", "--set", "network.width=small", "--set", "training.batch_size=10"]
+
+
+def results_of(run: Path) -> tuple[dict[str, object], list[dict[str, object]]]:
+    report = json.loads((run / "report.json").read_text())["contestants"][0]["report"]
+    report.pop("images_per_second")
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    for record in history:
+        record.pop("seconds")
+    return report, history
+
+
+@pytest.fixture(scope="module")
+def resnet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import torch
+    from safetensors.torch import save_file
+
+    from eyebright.models.catalog import build_model
+
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        save_file(build_model("resnet18").state_dict(), path)
+    return path
+
+
+def test_two_processes_train_one_network_and_one_of_them_speaks(
+    photos: Path, resnet_weights: Path, tmp_path: Path
+) -> None:
+    # No dropout in it, whose draws would differ; frozen BatchNorm, whose statistics would.
+    few = ["--model", "resnet18", "--weights", str(resnet_weights), "--effort", "standard"]
+    for setting in ("network.stride_in=3x3", "training.epochs=3", "augmentation.mixup=0.3", "data.image_size=32"):
+        few += ["--set", setting]
+    done = torchrun(2, *TRAIN, photos, *few, "--out", "two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("accuracy") == 1
+    assert done.stderr.count("training:") == 1
+    alone = [sys.executable, *TRAIN, str(photos), *few, "--out", "one"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True, timeout=200, env=environment)
+    (_, two), (_, one) = results_of(tmp_path / "two"), results_of(tmp_path / "one")
+    epochs = next(number for number, record in enumerate(two) if record["phase"] == "epochs")
+    assert two[: epochs + 1] == one[: epochs + 1]  # the same weights, measured in shares: equal to the last bit
+    assert [record["number"] for record in two[epochs:]] == [0, 1, 2, 3]
+    for ours, theirs in zip(two[epochs + 1 :], one[epochs + 1 :], strict=True):
+        # Gradients are added up in another order.
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
+        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-3)
+    assert (tmp_path / "two" / "samples.csv").read_bytes() == (tmp_path / "one" / "samples.csv").read_bytes()
+
+
+def test_a_quick_run_of_two_processes_equals_that_of_one_bit_for_bit(
+    photos: Path, resnet_weights: Path, tmp_path: Path
+) -> None:
+    quick = ["--model", "resnet18", "--weights", str(resnet_weights), "--set", "network.stride_in=3x3"]
+    done = torchrun(2, *TRAIN, photos, *quick, "--out", "two", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    alone = [sys.executable, *TRAIN, str(photos), *quick, "--out", "one"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True, timeout=200, env=environment)
+    assert results_of(tmp_path / "two") == results_of(tmp_path / "one")
+    weights = [(tmp_path / name / "bundle" / "weights.safetensors").read_bytes() for name in ("one", "two")]
+    assert weights[0] == weights[1]
+
+
+def workers_of(agent: int) -> list[int]:
+    children = Path(f"/proc/{agent}/task/{agent}/children")
+    return [int(child) for child in children.read_text().split()] if children.exists() else []
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="finds a process's children in /proc")
+def test_a_killed_rank_is_started_again_and_changes_nothing(photos: Path, tmp_path: Path) -> None:
+    few = [*FEW, "--set", "training.epochs=40", "--set", "training.checkpoint_seconds=0"]
+    never = torchrun(2, *TRAIN, photos, *few, "--out", "never", cwd=tmp_path)
+    assert never.returncode == 0, never.stderr
+    command = [*TORCHRUN, "--nproc-per-node=2", "--max-restarts=2", *TRAIN, str(photos), *few, "--out", "killed"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+    ) as agent:
+        checkpoints = tmp_path / "killed" / "checkpoints"
+        until = time.monotonic() + 100
+        while time.monotonic() < until and not (checkpoints.is_dir() and len(list(checkpoints.glob("0*"))) >= 3):
+            time.sleep(0.05)
+        workers = workers_of(agent.pid)
+        assert len(workers) == 2
+        os.kill(workers[1], signal.SIGKILL)
+        _, errors = agent.communicate(timeout=200)
+    assert agent.returncode == 0, errors
+    assert "going on with killed" in errors
+    assert json.loads((tmp_path / "killed" / "run.json").read_text())["starts"] == 2
+    assert results_of(tmp_path / "killed") == results_of(tmp_path / "never")
+    weights = [(tmp_path / name / "bundle" / "weights.safetensors").read_bytes() for name in ("killed", "never")]
+    assert weights[0] == weights[1]

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from eyebright.data.augment import FINE_TUNING, LIGHT, LIMITS
+from eyebright.settings import build_settings
+from eyebright.training.recipes import PRETRAINED, SCRATCH, list_sides, resolve
+from eyebright.training.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("pretrained", "effort", "short_side", "size"),
+    [
+        (True, "quick", 28, 48),
+        (True, "quick", 288, 128),
+        (True, "standard", 288, 160),
+        (True, "standard", 4000, 160),
+        (False, "quick", 32, 32),
+        (False, "quick", 3000, 64),
+        (False, "standard", 3000, 96),
+        (False, "quick", 4, 16),
+    ],
+)
+def test_the_size_follows_the_images_and_the_effort(pretrained: bool, effort: str, short_side: int, size: int) -> None:
+    resolved = resolve(Settings(effort=effort), pretrained=pretrained, short_side=short_side, num_train=1000)
+    assert resolved.data.image_size == size
+
+
+def test_what_was_said_is_left_alone() -> None:
+    said = build_settings(
+        Settings,
+        {
+            "data": {"image_size": 224},
+            "network": {"embed_stages": 1},
+            "training": {
+                "epochs": 3,
+                "batch_size": 5,
+                "micro_batch": 2,
+                "optimiser": "sgd",
+                "lr": 0.5,
+                "layer_decay": 0.5,
+                "weight_decay": 0.0,
+                "label_smoothing": 0.0,
+                "average": 0.0,
+                "first_size": 64,
+                "last_size": 96,
+                "balance": "none",
+            },
+            "augmentation": dict.fromkeys(LIMITS, 0.0),
+        },
+    )
+    assert resolve(said, pretrained=True, short_side=28, num_train=10) == said
+    assert resolve(said, pretrained=False, short_side=28, num_train=10) == said
+
+
+def test_a_resolved_setting_stays_as_it_is() -> None:
+    once = resolve(Settings(effort="standard"), pretrained=True, short_side=300, num_train=500)
+    assert resolve(once, pretrained=True, short_side=100, num_train=9) == once
+
+
+def test_quick_training_of_a_pretrained_network_is_its_head_alone() -> None:
+    assert resolve(Settings(), pretrained=True, short_side=300, num_train=500).training.epochs == 0
+    assert resolve(Settings(effort="standard"), pretrained=True, short_side=300, num_train=500).training.epochs > 0
+
+
+def test_a_batch_is_computed_in_parts_only_where_no_statistics_are_learned_over_it() -> None:
+    for pretrained, micro_batch in ((True, 8), (False, 64)):
+        training = resolve(Settings(), pretrained=pretrained, short_side=300, num_train=5000).training
+        assert training.micro_batch == micro_batch
+
+
+def test_a_network_that_learns_from_nothing_gets_light_augmentation_unless_another_was_asked_for() -> None:
+    plain = resolve(Settings(), pretrained=False, short_side=30, num_train=500)
+    assert plain.augmentation == LIGHT
+    still = build_settings(Settings, {"augmentation": {"flip": False}})
+    assert resolve(still, pretrained=False, short_side=30, num_train=500).augmentation.flip is False
+    assert resolve(Settings(), pretrained=True, short_side=30, num_train=500).augmentation == FINE_TUNING
+
+
+def test_one_changed_augmentation_leaves_the_others_to_the_recipe() -> None:
+    said = build_settings(Settings, {"augmentation": {"rotate": 90}, "effort": "best"})
+    found = resolve(said, pretrained=True, short_side=300, num_train=500).augmentation
+    assert found.rotate == 90
+    assert found.mixup == PRETRAINED["best"].augmentation.mixup > 0
+
+
+@pytest.mark.parametrize("recipes", [PRETRAINED, SCRATCH])
+@pytest.mark.parametrize("effort", ["quick", "standard", "best"])
+def test_every_recipe_leaves_nothing_to_choose(recipes: object, effort: str) -> None:
+    once = resolve(
+        Settings(effort=effort),
+        pretrained=recipes is PRETRAINED,
+        short_side=300,
+        num_train=500,
+        class_counts=[250, 250],
+    )
+    again = resolve(once, pretrained=recipes is PRETRAINED, short_side=9, num_train=9, class_counts=[1, 99])
+    assert again == once
+    sides = list_sides(once, pretrained=recipes is PRETRAINED)
+    assert len(sides) == once.training.epochs
+    assert list(sides) == sorted(sides)
+    assert all(side <= once.data.image_size for side in sides)
+
+
+def test_sizes_grow_in_steps_that_a_network_can_halve() -> None:
+    said = build_settings(Settings, {"training": {"epochs": 5, "first_size": 96, "last_size": 160}})
+    settings = resolve(said, pretrained=True, short_side=300, num_train=500)
+    assert list_sides(settings, pretrained=True) == (96, 112, 128, 144, 160)
+
+
+@pytest.mark.parametrize(("counts", "balance"), [((100, 90), "none"), ((100, 10), "weights"), ((100, 0, 50), "none")])
+def test_rare_classes_are_helped_only_where_they_are_rare(counts: tuple[int, ...], balance: str) -> None:
+    found = resolve(Settings(), pretrained=True, short_side=300, num_train=110, class_counts=counts)
+    assert found.training.balance == balance
