@@ -25,7 +25,7 @@ def test_the_cache_is_filled_by_training_shown_and_cleared(eyebright: Command, p
     shown = eyebright("cache", variables=variables)
     assert shown.returncode == 0
     lines = shown.stdout.splitlines()
-    assert lines[0].split() == ["images", "pixels", "MB", "last", "used"]
+    assert lines[0].split() == ["what", "images", "pixels", "MB", "last", "used"]
     assert len(lines) == 4
     assert str(tmp_path / "cache" / "squares") in lines[-1]
 
