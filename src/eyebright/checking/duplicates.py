@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from PIL import Image
 from eyebright.checking.alignment import Thumbnail, compare, mirror, shrink
 from eyebright.checking.findings import Decision, Finding, Kind
 from eyebright.checking.look import SHORT_SIDE, Looks, mirror_shapes
+from eyebright.data.cache import hash_content
 from eyebright.data.decode import decode, decode_array
 from eyebright.data.folders import listed
 from eyebright.data.samples import SampleTable
@@ -86,10 +88,64 @@ def find_duplicates(
     return [_finding(table, looks, rows) for rows in groups]
 
 
+@final
+class Verdicts:
+    """What second looks have said of pairs of N rows (row, larger row, 1 if one is mirrored).
+
+    Args:
+        count: N.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._keys = np.zeros(0, dtype=np.int64)  # sorted
+        self._same = np.zeros(0, dtype=np.bool_)
+        self.news = 0
+        """How many have been learned since `forget_news`."""
+
+    def recall(self, pairs: NDArray[np.int64]) -> NDArray[np.int8]:
+        """(P, 3) -> (P,) 1 the same image, 0 not the same, -1 not known."""
+        keys = self._pack(pairs)
+        found = np.full(len(pairs), -1, dtype=np.int8)
+        if len(self._keys):
+            places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+            there = self._keys[places] == keys
+            found[there] = self._same[places[there]]
+        return found
+
+    def learn(self, pairs: NDArray[np.int64], same: NDArray[np.bool_]) -> None:
+        """Note what was found of (P, 3) pairs; of a pair that is known the first verdict stays."""
+        keys, first = np.unique(np.concatenate([self._keys, self._pack(pairs)]), return_index=True)
+        self._same = np.concatenate([self._same, same])[first]
+        self.news += len(keys) - len(self._keys)
+        self._keys = keys
+
+    def known(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """(P, 3) all pairs, sorted, and (P,) whether they are the same image."""
+        rows, mirrored = np.divmod(self._keys, 2)
+        return np.stack([*np.divmod(rows, self._count), mirrored], axis=1), self._same
+
+    def forget_news(self) -> None:
+        """Count from here."""
+        self.news = 0
+
+    def _pack(self, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+        packed: NDArray[np.int64] = (pairs[:, 0] * self._count + pairs[:, 1]) * 2 + pairs[:, 2]
+        return packed
+
+
 def group_duplicates(
-    table: SampleTable, looks: Looks, *, progress: Progress | None = None, threads: int | None = None
+    table: SampleTable,
+    looks: Looks,
+    *,
+    verdicts: Verdicts | None = None,
+    progress: Progress | None = None,
+    threads: int | None = None,
 ) -> list[list[int]]:
     """Rows of the table that show the same image: each group sorted, of at least two, in order of their first rows.
+
+    Args:
+        verdicts: what was found out before, which is believed; what is found out now is noted there.
 
     Raises:
         KeyboardInterrupt: the user asked to stop.
@@ -108,20 +164,29 @@ def group_duplicates(
     pairs[:, :2] = rows[pairs[:, :2]]
     pairs = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
+    known = np.full(len(pairs), -1, dtype=np.int8) if verdicts is None else verdicts.recall(pairs)
+    asked: list[int] = []
     pool = ThreadPoolExecutor(threads or os.cpu_count() or 1, thread_name_prefix="compare")
     progress.start("comparing those alike", len(pairs))
     try:
         for start in range(0, len(pairs), _PAIRS_PER_STEP):
             if progress.stop_requested:
                 raise KeyboardInterrupt
-            step = [(a, b, m) for a, b, m in pairs[start : start + _PAIRS_PER_STEP].tolist() if find(a) != find(b)]
-            for (a, b, _), same in zip(step, _confirm(table, step, pool), strict=True):
-                if same:
-                    join(a, b)
-            progress.advance(min(start + _PAIRS_PER_STEP, len(pairs)))
+            end = min(start + _PAIRS_PER_STEP, len(pairs))
+            # Those that earlier pairs have joined already need no look.
+            step = [i for i in range(start, end) if find(int(pairs[i, 0])) != find(int(pairs[i, 1]))]
+            new = [i for i in step if known[i] < 0]
+            known[new] = _confirm(table, looks.digests, pairs[new].tolist(), pool)
+            asked += [i for i in new if known[i] >= 0]
+            for i in step:
+                if known[i] == 1:
+                    join(int(pairs[i, 0]), int(pairs[i, 1]))
+            progress.advance(end)
     finally:
         pool.shutdown(cancel_futures=True)
         progress.finish()
+        if verdicts is not None:
+            verdicts.learn(pairs[asked], known[asked] == 1)
 
     groups: dict[int, list[int]] = {}
     for row in np.flatnonzero(looks.readable).tolist():
@@ -185,13 +250,18 @@ def _nearest(block: NDArray[np.float32], start: int, plain: NDArray[np.float32],
     return np.stack([one + start, other, np.full(len(one), mirrored)], axis=1).astype(np.int64)
 
 
-def _confirm(table: SampleTable, pairs: Sequence[tuple[int, int, int]], pool: ThreadPoolExecutor) -> list[bool]:
-    """Whether each pair (row, row, mirrored) is the same image, by opening both once more."""
+def _confirm(
+    table: SampleTable, digests: Sequence[str], pairs: Sequence[Sequence[int]], pool: ThreadPoolExecutor
+) -> list[int]:
+    """Whether each pair (row, row, mirrored) is the same image, by opening both once more: 1 yes, 0 no; -1 where one
+    is no longer what was looked at."""
 
     def shrink_row(row: int) -> Thumbnail | None:
         name = table.names[row]
         try:
             content = table.store.read(name)
+            if hash_content(content).hex() != digests[row]:
+                return None
             if isinstance(content, bytes):
                 image = decode(content, name, short_side=SHORT_SIDE)
             else:
@@ -203,12 +273,12 @@ def _confirm(table: SampleTable, pairs: Sequence[tuple[int, int, int]], pool: Th
     rows = sorted({row for a, b, _ in pairs for row in (a, b)})
     thumbnails = dict(zip(rows, pool.map(shrink_row, rows), strict=True))
 
-    def is_same(pair: tuple[int, int, int]) -> bool:
+    def is_same(pair: Sequence[int]) -> int:
         one, other = thumbnails[pair[0]], thumbnails[pair[1]]
         if one is None or other is None:
-            return False
+            return -1
         likeness = compare(mirror(one) if pair[2] else one, other)
-        return likeness.coarse >= COARSE and likeness.detail >= DETAIL
+        return int(likeness.coarse >= COARSE and likeness.detail >= DETAIL)
 
     return list(pool.map(is_same, pairs))
 
