@@ -46,8 +46,8 @@ from eyebright.training.settings import Settings
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
 
-MOST_COMPARED = 50_000
-"""Images among which near-duplicates are looked for before a split: the time grows with the square of their number."""
+MOST_COMPARED = 1_000_000
+"""Images among which near-duplicates are looked for before a split: what was measured, not more."""
 
 
 @dataclass(frozen=True)
