@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from eyebright.checking.alignment import Thumbnail, compare, mirror, shrink
+from eyebright.checking.alignment import Thumbnail, compare_all, mirror, shrink
 from eyebright.checking.findings import Decision, Finding, Kind
 from eyebright.checking.look import SHORT_SIDE, Looks, mirror_shapes
 from eyebright.data.cache import hash_content
@@ -70,6 +70,7 @@ _WIDE = 4096
 _FARTHEST_BEHIND = PROBES * LIST
 """In a longer list only so many are compared that come next: a hundred thousand frames of one camera are all alike."""
 _PAIRS_PER_STEP = 256
+_PAIRS_AT_ONCE = 64
 
 
 def find_duplicates(
@@ -354,16 +355,19 @@ def _confirm(
         return shrink(Image.fromarray(image).convert("L"))
 
     rows = sorted({row for a, b, _ in pairs for row in (a, b)})
-    thumbnails = dict(zip(rows, pool.map(shrink_row, rows), strict=True))
+    shrunk = zip(rows, pool.map(shrink_row, rows), strict=True)
+    thumbnails = {row: thumbnail for row, thumbnail in shrunk if thumbnail is not None}
 
-    def is_same(pair: Sequence[int]) -> int:
-        one, other = thumbnails[pair[0]], thumbnails[pair[1]]
-        if one is None or other is None:
-            return -1
-        likeness = compare(mirror(one) if pair[2] else one, other)
-        return int(likeness.coarse >= COARSE and likeness.detail >= DETAIL)
+    def judge(some: Sequence[Sequence[int]]) -> list[int]:
+        there = [i for i, (a, b, _) in enumerate(some) if a in thumbnails and b in thumbnails]
+        ones = [mirror(thumbnails[some[i][0]]) if some[i][2] else thumbnails[some[i][0]] for i in there]
+        verdicts = [-1] * len(some)
+        for i, likeness in zip(there, compare_all(ones, [thumbnails[some[i][1]] for i in there]), strict=True):
+            verdicts[i] = int(likeness.coarse >= COARSE and likeness.detail >= DETAIL)
+        return verdicts
 
-    return list(pool.map(is_same, pairs))
+    parts = [pairs[i : i + _PAIRS_AT_ONCE] for i in range(0, len(pairs), _PAIRS_AT_ONCE)]
+    return [verdict for part in pool.map(judge, parts) for verdict in part]
 
 
 def _finding(table: SampleTable, looks: Looks, rows: Sequence[int]) -> Finding:
