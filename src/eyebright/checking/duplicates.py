@@ -228,7 +228,7 @@ def near_pairs(shapes: NDArray[np.float16], *, progress: Progress | None = None)
     own = _most_alike(plain, centres, 1)[:, 0]
     members = np.split(np.argsort(own, kind="stable"), np.cumsum(np.bincount(own, minlength=len(centres)))[:-1])
     found = []
-    progress.start("comparing images", 2 * len(centres))
+    progress.start("comparing images", len(plain))
     try:
         for mirrored, asking in ((0, plain), (1, mirror_shapes(plain))):
             nearest = _Nearest(len(plain))
@@ -240,7 +240,7 @@ def near_pairs(shapes: NDArray[np.float16], *, progress: Progress | None = None)
                     if progress.stop_requested:
                         raise KeyboardInterrupt
                     _compare(askers[number][start : start + _BLOCK], members[number], asking, plain, nearest)
-                progress.advance(mirrored * len(centres) + number + 1)
+                progress.advance(len(plain) * (mirrored * len(centres) + number + 1) // (2 * len(centres)))
             pairs = nearest.pairs()
             found.append(np.concatenate([pairs, np.full((len(pairs), 1), mirrored)], axis=1))
     finally:
