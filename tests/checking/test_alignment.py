@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyebright.checking.alignment import compare, mirror, shrink
+from eyebright.checking.alignment import compare, compare_all, mirror, shrink
 
 
 def photo(seed: int) -> Image.Image:
@@ -60,3 +60,26 @@ def test_images_of_one_even_colour_are_like_nothing() -> None:
     grey = shrink(Image.new("L", (100, 100), 128))
     assert compare(grey, grey).detail == 0
     assert compare(grey, shrink(photo(5))).detail == 0
+
+
+def test_many_pairs_at_once_are_judged_as_each_alone() -> None:
+    whole = [photo(seed) for seed in (1, 2, 3, 100, 101)]
+    thumbnails = [shrink(image) for image in whole]
+    parts = [shrink(image.crop((10 * number, 12, 320, 240))) for number, image in enumerate(whole)]
+    grey = shrink(Image.new("L", (100, 100), 128))
+    ones = [grey, *thumbnails, *thumbnails]
+    others = [thumbnails[0], *reversed(parts), *parts]
+    together = compare_all(ones, others)
+    assert len({likeness.detail >= 0.8 for likeness in together}) == 2
+    for one, other, likeness in zip(ones, others, together, strict=True):
+        assert likeness == pytest.approx(compare(one, other), abs=1e-3)
+    assert compare_all([], []) == []
+
+
+def test_what_lies_beyond_the_overlap_does_not_count() -> None:
+    pixels = np.asarray(photo(6))
+    # A tenth of the width is gone on one side, and something else follows on the other.
+    shifted = np.concatenate([pixels[:, 32:], np.asarray(photo(7))[:, :32]], axis=1)
+    likeness = compare(shrink(Image.fromarray(shifted)), shrink(Image.fromarray(pixels)))
+    assert likeness.coarse > 0.9
+    assert likeness.detail > 0.85

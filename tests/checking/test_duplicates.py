@@ -5,18 +5,21 @@ import io
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
+from eyebright.checking import duplicates
 from eyebright.checking.duplicates import KINDS, NEIGHBOURS, find_duplicates, group_duplicates, near_pairs
 from eyebright.checking.findings import Finding
 from eyebright.checking.leaks import find_leaks
-from eyebright.checking.look import F, look
+from eyebright.checking.look import F, look, mirror_shapes
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
+from eyebright.data.unions import Unions
 from eyebright.progress import SilentProgress
 
 TRASHNET = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "trashnet"
@@ -160,6 +163,70 @@ def test_very_many_like_images_do_not_make_very_many_pairs() -> None:
     assert set(pairs[pairs[:, 2] == 0][:, 0].tolist()) == set(
         range(4999)
     )  # each but the last has a neighbour behind it
+
+
+def photo_like_shapes(count: int, seed: int = 0) -> NDArray[np.float32]:
+    """Shapes most of whose strength lies in a few frequencies, as photos' does."""
+    strengths = 1 / (1 + np.arange(F * F))
+    strengths[0] = 0
+    shapes = np.random.default_rng(seed).normal(size=(count, F * F)) * strengths
+    return scale(shapes)
+
+
+def scale(shapes: NDArray[np.floating]) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
+@pytest.mark.parametrize("draw", [photo_like_shapes, random_shapes])
+def test_in_lists_hardly_a_pair_is_missed_and_few_are_compared(
+    draw: Callable[[int], NDArray[np.floating]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = draw(6000).astype(np.float32)
+    noise = np.random.default_rng(1).normal(size=(500, F * F)) * 0.3 / F  # a likeness of 0.95
+    noise[:, 0] = 0
+    shapes[3000:3500] = scale(shapes[:500] + noise)
+    shapes[3250:3500] = mirror_shapes(shapes[3250:3500])
+    halves = shapes.astype(np.float16)
+    whole = {tuple(pair) for pair in near_pairs(halves).tolist()}
+    compared = []
+    original = duplicates._compare
+
+    def counted(askers: NDArray[np.int64], members: NDArray[np.int64], *others: Any) -> None:
+        compared.append(len(askers) * len(members))
+        original(askers, members, *others)
+
+    monkeypatch.setattr(duplicates, "_compare", counted)
+    monkeypatch.setattr(duplicates, "LIST", 60)
+    divided = {tuple(pair) for pair in near_pairs(halves).tolist()}
+    assert len(divided & whole) >= 0.97 * len(whole)
+    planted = {(row, 3000 + row, int(row >= 250)) for row in range(500)} & whole
+    assert len(planted) > 450
+    assert len(planted & divided) >= 0.995 * len(planted)
+    assert sum(compared) < 0.5 * 2 * 6000 * 6000
+
+
+def test_in_lists_too_very_many_like_images_stay_together_and_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = photo_like_shapes(8000).astype(np.float16)
+    alike = np.random.default_rng(0).permutation(8000)[:4000]
+    shapes[alike] = shapes[0]
+    monkeypatch.setattr(duplicates, "LIST", 128)
+    began = time.process_time()
+    pairs = near_pairs(shapes)
+    assert time.process_time() - began < 20
+    assert len(pairs) <= 2 * NEIGHBOURS * len(shapes)
+    unions = Unions(len(shapes))
+    for a, b, _ in pairs.tolist():
+        unions.join(a, b)
+    assert len({unions.find(row) for row in alike.tolist()}) == 1
+
+
+def test_in_a_very_long_list_only_those_that_come_next_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_FARTHEST_BEHIND", 2000)
+    shapes = random_shapes(6000)
+    shapes[1000] = shapes[900]
+    shapes[5900] = shapes[800]
+    assert near_pairs(shapes).tolist() == [[900, 1000, 0]]
 
 
 def test_comparing_stops_when_asked() -> None:

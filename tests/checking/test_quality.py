@@ -83,6 +83,7 @@ def test_a_blank_image_is_left_out_and_reported_once() -> None:
     looks.contrast[5], looks.brightness[5], looks.sharpness[5] = 0.4, 1, 0
     (finding,) = find_quality(table_of([200, 200]), looks)
     assert finding.kind == "blank"
+    assert type(finding.score) is float
     assert [(d.sample, d.digest, d.action) for d in finding.proposal] == [("5.jpg", f"{5:064x}", "exclude")]
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 Encode = Callable[..., bytes]
+Dataset = Callable[..., Any]
 WriteImages = Callable[[Path, Iterable[str]], None]
 HashTree = Callable[[Path], dict[str, str]]
 
@@ -66,3 +69,61 @@ def restless_threads() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    pa = pytest.importorskip("pyarrow", exc_type=ImportError)
+
+    def build(
+        images: Sequence[bytes | None],
+        labels: Sequence[Any],
+        *,
+        features: dict[str, Any] | None = None,
+        names: tuple[str, str] = ("image", "label"),
+        image_type: Any = None,
+    ) -> Any:
+        """A table as Hugging Face `datasets` writes it: the columns' meaning in the schema's metadata."""
+        struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+        values = [{"bytes": image, "path": f"/etc/{row}.png"} for row, image in enumerate(images)]
+        table = pa.table(
+            {
+                names[0]: pa.array(values, struct) if image_type is None else pa.array(images, image_type),
+                names[1]: pa.array(labels),
+            }
+        )
+        if features is None:
+            features = {
+                names[0]: {"_type": "Image"},
+                names[1]: {"names": ["zebra", "ape", "cow"], "_type": "ClassLabel"},
+            }
+        if not features:
+            return table
+        return table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+    return build
+
+
+@pytest.fixture
+def save_to_disk() -> Callable[..., None]:
+    pa = pytest.importorskip("pyarrow", exc_type=ImportError)
+
+    def save(folder: Path, table: Any, *, shards: int = 2, split: str | None = None, batch_rows: int = 2) -> None:
+        """What `Dataset.save_to_disk` writes: Arrow files in the stream format, state.json and dataset_info.json."""
+        folder.mkdir(parents=True)
+        files = []
+        each = -(-table.num_rows // shards)
+        for shard in range(shards):
+            name = f"data-{shard:05d}-of-{shards:05d}.arrow"
+            with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+                writer.write_table(table.slice(shard * each, each), max_chunksize=batch_rows)
+            files.append({"filename": name})
+        (folder / "state.json").write_text(json.dumps({"_data_files": files, "_split": split}))
+        (folder / "dataset_info.json").write_text("{}")
+
+    return save
+
+
+@pytest.fixture
+def images(encode: Encode) -> list[bytes]:
+    return [encode(seed=seed) for seed in range(6)]

@@ -16,10 +16,9 @@ import pytest
 from eyebright.data import cache as reading
 from eyebright.data import disk_cache
 from eyebright.data.cache import Squares, digest_table, read_squares
-from eyebright.data.disk_cache import LIMIT_VARIABLE, SquareCache
+from eyebright.data.disk_cache import SquareCache
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
-from eyebright.errors import SettingsError
 from eyebright.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from eyebright.progress import SilentProgress
 
@@ -146,22 +145,22 @@ def test_another_preprocessing_is_another_array(photos: Path, cache: SquareCache
     table = read_samples(photos)
     read_squares(table, PREPROCESSING, cache=cache)
     assert_same(read_squares(table, other, cache=cache), read_squares(table, other))
-    assert len(cache.list_arrays()) == 2
+    assert len(cache.files.list_files()) == 2
 
 
 def test_another_crop_and_scale_take_the_same_array(photos: Path, cache: SquareCache) -> None:
     table = read_samples(photos)
     for size, mean in ((8, IMAGENET_MEAN), (9, (0.5, 0.5, 0.5))):
         read_squares(table, Preprocessing(image_size=size, resize=10, mean=mean), cache=cache)
-    assert len(cache.list_arrays()) == 1
+    assert len(cache.files.list_files()) == 1
 
 
 def test_newer_code_decodes_anew(photos: Path, cache: SquareCache, monkeypatch: pytest.MonkeyPatch) -> None:
     table = read_samples(photos)
     read_squares(table, PREPROCESSING, cache=cache)
-    monkeypatch.setattr(disk_cache, "_code_version", lambda: "newer")
+    monkeypatch.setattr(disk_cache, "hash_code", lambda: "newer")
     read_squares(table, PREPROCESSING, cache=cache)
-    assert len(cache.list_arrays()) == 2
+    assert len(cache.files.list_files()) == 2
 
 
 def test_what_a_program_writes_into_its_images_does_not_reach_the_cache(photos: Path, cache: SquareCache) -> None:
@@ -193,7 +192,7 @@ def test_every_flipped_bit_and_every_cut_costs_a_rebuild_and_nothing_else(photos
     table = read_samples(photos)
     plain = read_squares(table, PREPROCESSING)
     read_squares(table, PREPROCESSING, cache=cache)
-    [array] = cache.list_arrays()
+    [array] = cache.files.list_files()
     content = array.path.read_bytes()
     for damaged in damaged_copies(content, 150):
         array.path.write_bytes(damaged)
@@ -203,7 +202,7 @@ def test_every_flipped_bit_and_every_cut_costs_a_rebuild_and_nothing_else(photos
 def test_a_damaged_row_is_decoded_once_and_mended(photos: Path, cache: SquareCache, decoded: list[str]) -> None:
     table = read_samples(photos)
     read_squares(table, PREPROCESSING, cache=cache)
-    [array] = cache.list_arrays()
+    [array] = cache.files.list_files()
     content = bytearray(array.path.read_bytes())
     content[-5 * 300] ^= 4
     array.path.write_bytes(content)
@@ -257,20 +256,20 @@ def test_a_kill_in_the_middle_loses_only_what_was_not_done(
 ) -> None:
     process = start_building(photos, cache, 0.02)
     deadline = time.monotonic() + 20
-    while not cache.list_arrays() and time.monotonic() < deadline:
+    while not cache.files.list_files() and time.monotonic() < deadline:
         time.sleep(0.002)
     time.sleep(wait)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    [part] = cache.list_arrays()
+    [part] = cache.files.list_files()
     assert part.state == "unfinished"
     table = read_samples(photos)
     assert_same(read_squares(table, PREPROCESSING, cache=cache), read_squares(table, PREPROCESSING))
-    [array] = [array for array in cache.list_arrays() if array.state == "whole"]
+    [array] = [array for array in cache.files.list_files() if array.state == "whole"]
     fresh = len(decoded) - 40  # the comparison decodes all
     if wait:
         assert 3 <= fresh < 40
-        assert cache.list_arrays() == (array,)  # what was killed has been used up
+        assert cache.files.list_files() == (array,)  # what was killed has been used up
 
 
 def test_two_processes_at_once_get_the_same(photos: Path, cache: SquareCache) -> None:
@@ -278,7 +277,7 @@ def test_two_processes_at_once_get_the_same(photos: Path, cache: SquareCache) ->
     answers = {process.communicate(timeout=60)[0] for process in both}
     assert [process.returncode for process in both] == [0, 0]
     assert len(answers) == 1
-    [array] = cache.list_arrays()
+    [array] = cache.files.list_files()
     assert array.state == "whole"
     table = read_samples(photos)
     assert_same(read_squares(table, PREPROCESSING, cache=cache), read_squares(table, PREPROCESSING))
@@ -287,16 +286,16 @@ def test_two_processes_at_once_get_the_same(photos: Path, cache: SquareCache) ->
 @pytest.mark.skipif(sys.platform == "win32", reason="needs locks that end with their process")
 def test_what_is_being_built_is_neither_cleared_nor_removed_for_room(photos: Path, cache: SquareCache) -> None:
     process = start_building(photos, cache, 0.02)
-    while not cache.list_arrays():
+    while not cache.files.list_files():
         time.sleep(0.002)
-    assert [array.state for array in cache.list_arrays()] == ["being built"]
-    assert cache.clear() == ()
-    cache._evict(0)
-    assert len(cache.list_arrays()) == 1
+    assert [array.state for array in cache.files.list_files()] == ["being built"]
+    assert cache.files.clear() == ()
+    cache.files.evict(0)
+    assert len(cache.files.list_files()) == 1
     process.communicate(timeout=60)
-    assert [array.state for array in cache.list_arrays()] == ["whole"]
-    assert len(cache.clear()) == 1
-    assert cache.list_arrays() == ()
+    assert [array.state for array in cache.files.list_files()] == ["whole"]
+    assert len(cache.files.clear()) == 1
+    assert cache.files.list_files() == ()
 
 
 class Stopping:
@@ -330,7 +329,7 @@ def test_ctrl_c_keeps_what_is_done_for_the_next_run(photos: Path, cache: SquareC
     read_squares(table, PREPROCESSING, cache=cache)
     unreadable = {"cat/03.png", "dog/11.png", "dog/12.png"}
     assert set(decoded) == set(table.names) - before | unreadable
-    assert [array.state for array in cache.list_arrays()] == ["whole"]
+    assert [array.state for array in cache.files.list_files()] == ["whole"]
 
 
 # Size
@@ -363,13 +362,13 @@ def test_the_least_recently_used_goes_first(photos: Path, tmp_path: Path) -> Non
     cache = SquareCache(tmp_path / "squares", limit=70_000)
     for side in (10, 11, 12):  # 16, 18.6 and 21 kB
         read_with_side(table, side, cache)
-    for array in cache.list_arrays():
+    for array in cache.files.list_files():
         os.utime(array.path, (array.side, array.side))
     read_with_side(table, 10, cache)  # used again
     time.sleep(0.05)
     read_with_side(table, 13, cache)  # 24 kB: room only once the 11 is gone
-    assert [array.side for array in cache.list_arrays()] == [13, 10, 12]
-    assert sum(array.size_bytes for array in cache.list_arrays()) <= 70_000
+    assert [array.side for array in cache.files.list_files()] == [13, 10, 12]
+    assert sum(array.size_bytes for array in cache.files.list_files()) <= 70_000
 
 
 def test_what_is_larger_than_the_limit_is_not_kept_and_said(photos: Path, tmp_path: Path) -> None:
@@ -377,25 +376,9 @@ def test_what_is_larger_than_the_limit_is_not_kept_and_said(photos: Path, tmp_pa
     cache = SquareCache(tmp_path / "squares", limit=10_000)
     listening = Listening()
     assert_same(read_squares(table, PREPROCESSING, cache=cache, progress=listening), read_squares(table, PREPROCESSING))
-    assert cache.list_arrays() == ()
+    assert cache.files.list_files() == ()
     assert len(listening.warnings) == 1
     assert "are not kept: the limit of the cache is 0.0 GB; EYEBRIGHT_CACHE_GB sets another" in listening.warnings[0]
-
-
-def test_the_limit_is_set_by_a_variable_and_never_more_than_a_share_of_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = SquareCache(tmp_path / "not" / "there")
-    monkeypatch.setattr(disk_cache, "_free_bytes", lambda folder: 8_000_000_000)
-    assert cache.limit_bytes() == 2_000_000_000
-    monkeypatch.setattr(disk_cache, "_free_bytes", lambda folder: 8_000_000_000_000)
-    assert cache.limit_bytes() == 10_000_000_000
-    monkeypatch.setenv(LIMIT_VARIABLE, "0.5")
-    assert cache.limit_bytes() == 500_000_000
-    for wrong in ("much", "-1", "nan"):
-        monkeypatch.setenv(LIMIT_VARIABLE, wrong)
-        with pytest.raises(SettingsError, match="it is a number of gigabytes"):
-            cache.limit_bytes()
 
 
 def test_a_limit_of_nothing_keeps_nothing_and_says_nothing(photos: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def fill(folder: Path) -> None:
 
 def test_an_empty_cache_is_shown_without_making_it(folder: Path) -> None:
     contents = list_cache()
-    assert contents.arrays == ()
+    assert contents.files == ()
     assert contents.size_bytes == 0
     assert contents.limit_bytes > 0
     assert contents.folder == folder / "squares"
@@ -37,7 +37,7 @@ def test_an_empty_cache_is_shown_without_making_it(folder: Path) -> None:
 def test_what_is_kept_is_listed_with_what_it_takes(folder: Path) -> None:
     fill(folder)
     contents = list_cache()
-    assert sorted((array.num_images, array.side, array.state) for array in contents.arrays) == [
+    assert sorted((file.num_images, file.side, file.state) for file in contents.files) == [
         (12, 10, "whole"),
         (12, 12, "whole"),
     ]
@@ -50,5 +50,5 @@ def test_clearing_leaves_downloaded_weights_alone(folder: Path) -> None:
     (folder / "weights" / "resnet50.safetensors").write_bytes(b"weights")
     (folder / "squares" / "notes.txt").write_text("not ours")
     assert len(clear_cache()) == 2
-    assert list_cache().arrays == ()
+    assert list_cache().files == ()
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["notes.txt", "resnet50.safetensors"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from eyebright.errors import DataError, OutputError, WeightsError
 from eyebright.jobs import runs
@@ -272,3 +275,59 @@ def test_all_of_a_kind_are_accepted_and_reopened_at_once_and_by_keys(checked: Ch
             alone.click()
         assert page.locator("#state").inner_text() == (words or f"0 accepted, 0 dismissed, {able} open")
     page.close()
+
+
+def draw_odd_folder(root: Path) -> None:
+    """What people have: blank, dark, tiny and long images, other suffixes and modes, empty files, pipes, links."""
+    random = np.random.default_rng(0)
+
+    def save(name: str, size: tuple[int, int] = (90, 70), low: int = 20, high: int = 230) -> Path:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(low, high, (size[1], size[0], 3), dtype=np.uint8)).save(path)
+        return path
+
+    for name in ("one", "<b>two</b>", "=three"):
+        for number in range(12):
+            save(f"{name}/{number:02}.png")
+    save("one/dark.png", low=0, high=12)
+    save("one/bright.png", low=244, high=255)
+    save("one/tiny.png", (2, 2))
+    save("one/pixel.png", (1, 1))
+    save("one/long.png", (1500, 20))
+    for number, mode in enumerate(("1", "L", "P", "RGBA", "I;16")):
+        with Image.open(save(f"=three/mode{number}.png")) as image:
+            grey = image.convert("L")
+            other = (
+                grey.point(lambda value: value * 256, "I").convert("I;16") if mode == "I;16" else image.convert(mode)
+            )
+        other.save(root / "=three" / f"mode{number}.png")
+    Image.new("RGB", (90, 70), (120, 90, 30)).save(root / "one" / "blank.png")
+    Image.new("RGB", (90, 70), (120, 90, 30)).save(root / "=three" / "blank-too.png")
+    save("=three/really.jpg").rename(root / "=three" / "not-really.webp")
+    (root / "one" / "empty.jpg").write_bytes(b"")
+    (root / "one" / "text.jpg").write_text("hello")
+    (root / "one" / "nowhere.jpg").symlink_to("absent.jpg")
+    (root / "one" / "notes.txt").write_text("no image")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(root / "one" / "pipe.jpg")
+
+
+def test_a_folder_of_everything_odd_is_checked_to_the_end_and_its_findings_are_json(tmp_path: Path) -> None:
+    draw_odd_folder(tmp_path / "odd")
+    result = check(tmp_path / "odd", out=tmp_path / "out", wrong_labels=False)
+    told = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert len(told["findings"]) == len(result.report.findings)
+    found = {finding["kind"] for finding in told["findings"]}
+    assert {
+        "blank",
+        "dark",
+        "bright",
+        "tiny",
+        "extreme-shape",
+        "unreadable",
+        "empty-file",
+        "wrong-suffix",
+        "odd-mode",
+    } <= found
+    assert "<b>two</b>" not in (tmp_path / "out" / "check.html").read_text()

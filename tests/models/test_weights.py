@@ -172,6 +172,7 @@ def test_other_floating_point_numbers_become_float32(
         ({"bn1.num_batches_tracked": torch.ones(3)}, r"bn1\.num_batches_tracked is \(3,\) there"),
         ({"bn1.weight": torch.full((64,), float("nan"))}, r"bn1\.weight holds values that are no numbers"),
         ({"bn1.weight": torch.full((64,), float("inf"))}, r"bn1\.weight holds values that are no numbers"),
+        ({"bn1.weight": torch.full((64,), float("-inf"))}, r"bn1\.weight holds values that are no numbers"),
         ({"bn1.weight": torch.ones(64, dtype=torch.int64)}, r"bn1\.weight holds torch\.int64"),
         ({"bn1.weight": torch.ones(64).to(torch.float8_e4m3fn)}, r"bn1\.weight holds torch\.float8_e4m3fn"),
         ({"bn1.weight": torch.ones(64, dtype=torch.complex64)}, r"bn1\.weight holds torch\.complex64"),

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.checking import duplicates, leaks, quality, unreadable, wrong_labels
-from eyebright.checking.duplicates import find_duplicates, group_duplicates
+from eyebright.checking.duplicates import find_duplicates
 from eyebright.checking.findings import CheckReport, Decision, Finding, Kind
+from eyebright.checking.kept_looks import LookCache, look_and_group
 from eyebright.checking.leaks import find_leaks
-from eyebright.checking.look import look
 from eyebright.checking.quality import find_quality
 from eyebright.checking.unreadable import find_unreadable
 from eyebright.checking.wrong_labels import find_wrong_labels
+from eyebright.data.cache import digest_table
 from eyebright.data.samples import SampleTable
 from eyebright.errors import WeightsError
 from eyebright.progress import Progress, SilentProgress
@@ -37,6 +38,8 @@ def check(
     search_wrong_labels: bool = True,
     decisions: Sequence[Decision] = (),
     seed: int = 0,
+    digests: Sequence[str] | None = None,
+    cache: LookCache | None = None,
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> CheckReport:
@@ -51,13 +54,16 @@ def check(
         search_wrong_labels: whether to run the network over all images, which takes far longer than the rest.
         decisions: what was decided before; a finding whose samples are all kept for its reason is not reported again.
         seed: decides how the samples are dealt out in the search for wrong labels.
+        digests: (N,) what `digest_table` has found, if it has been asked; only used with a cache.
+        cache: keeps what was found by looking for the next check or training, which then finds the same much faster.
         progress: shown throughout; if a stop is requested, KeyboardInterrupt is raised.
         threads: how many read images; None takes one for each CPU.
     """
     progress = progress or SilentProgress()
     began = time.monotonic()
-    looks = look(table, progress=progress, threads=threads)
-    groups = group_duplicates(table, looks, progress=progress, threads=threads)
+    if cache is not None and digests is None:
+        digests = digest_table(table, progress=progress, threads=threads)
+    looks, groups = look_and_group(table, digests=digests, cache=cache, progress=progress, threads=threads)
     copies = find_duplicates(table, looks, groups=groups, progress=progress, threads=threads)
     findings = [
         *find_unreadable(table, looks),

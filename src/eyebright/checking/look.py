@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -62,12 +63,19 @@ class Looks:
     """(N, F * F) the lowest frequencies of the grey image, of length 1; zeros where it is blank."""
 
 
-def look(table: SampleTable, *, progress: Progress | None = None, threads: int | None = None) -> Looks:
+def look(
+    table: SampleTable,
+    *,
+    known: Looks | None = None,
+    progress: Progress | None = None,
+    threads: int | None = None,
+) -> Looks:
     """Read, decode and measure every image of a table; the same result on any number of threads.
 
     It goes on past any image that can't be read. No file is changed.
 
     Args:
+        known: of the same table: its readable images are taken as they are there, and not opened.
         threads: None takes one for each CPU.
 
     Raises:
@@ -83,8 +91,18 @@ def look(table: SampleTable, *, progress: Progress | None = None, threads: int |
     lengths = np.zeros(count, dtype=np.int64)
     measured = np.zeros((3, count), dtype=np.float32)
     shapes = np.zeros((count, F * F), dtype=np.float16)
+    todo = np.arange(count)
+    if known is not None:
+        taken = np.flatnonzero(known.readable)
+        for row in taken.tolist():
+            digests[row] = known.digests[row]
+        numbers = {kind: number for number, kind in enumerate(known.headers)}
+        kinds[taken], sizes[taken], lengths[taken] = known.kinds[taken], known.sizes[taken], known.lengths[taken]
+        measured[:, taken] = np.stack([known.brightness, known.contrast, known.sharpness])[:, taken]
+        shapes[taken] = known.shapes[taken]
+        todo = np.flatnonzero(~known.readable)
 
-    def look_at(rows: range) -> list[tuple[int, tuple[str, str, bool]]]:
+    def look_at(rows: Sequence[int]) -> list[tuple[int, tuple[str, str, bool]]]:
         found = []
         for row in rows:
             name = table.names[row]
@@ -110,22 +128,22 @@ def look(table: SampleTable, *, progress: Progress | None = None, threads: int |
         return found
 
     threads = threads or os.cpu_count() or 1
-    waiting: deque[tuple[range, Future[list[tuple[int, tuple[str, str, bool]]]]]] = deque()
+    waiting: deque[tuple[int, Future[list[tuple[int, tuple[str, str, bool]]]]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="look")
 
     def finish_one() -> None:
         if progress.stop_requested:
             raise KeyboardInterrupt
-        rows, future = waiting.popleft()
+        done, future = waiting.popleft()
         for row, kind in future.result():
             kinds[row] = numbers.setdefault(kind, len(numbers))
-        progress.advance(rows.stop)
+        progress.advance(done)
 
-    progress.start("looking at images", count)
+    progress.start("looking at images", len(todo))
     try:
-        for start in range(0, count, _ROWS_PER_TASK):
-            rows = range(start, min(start + _ROWS_PER_TASK, count))
-            waiting.append((rows, pool.submit(look_at, rows)))
+        for start in range(0, len(todo), _ROWS_PER_TASK):
+            rows = todo[start : start + _ROWS_PER_TASK].tolist()
+            waiting.append((start + len(rows), pool.submit(look_at, rows)))
             if len(waiting) >= threads * _TASKS_AHEAD:
                 finish_one()
         while waiting:

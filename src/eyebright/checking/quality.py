@@ -122,10 +122,10 @@ def _find_small_classes(table: SampleTable, looks: Looks) -> list[Finding]:
         if tested:
             interval = wilson_interval(round(tested * 0.9), tested)
             width = interval.high - interval.low
-            right = round(tested * 0.9)
+            answers = counted(round(tested * 0.9), "right answer", "right answers")
             words += (
-                f", {'of them' if total > tested else 'all'} {tested} to test with: {right} right answers of {tested} "
-                f"would mean an accuracy between {interval.low:.0%} and {interval.high:.0%}"
+                f", {'of them' if total > tested else 'all'} {tested} to test with: {answers} "
+                f"of {tested} would mean an accuracy between {interval.low:.0%} and {interval.high:.0%}"
             )
         else:
             words += " and none to test with"
@@ -154,9 +154,8 @@ def _find_blank(table: SampleTable, looks: Looks, blank: NDArray[np.bool_]) -> l
         name = table.names[row]
         decision = Decision(sample=name, digest=looks.digests[row], action="exclude", reason="blank")
         words = f"{printable(name)} is one even colour (its pixels vary by {looks.contrast[row]:.1f} of 255)."
-        findings.append(
-            Finding(kind="blank", words=words, samples=(name,), score=BLANK - looks.contrast[row], proposal=(decision,))
-        )
+        score = BLANK - float(looks.contrast[row])  # a NumPy float would be no JSON
+        findings.append(Finding(kind="blank", words=words, samples=(name,), score=score, proposal=(decision,)))
     return findings
 
 

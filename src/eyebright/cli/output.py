@@ -299,23 +299,28 @@ def _result_of(run: ListedRun) -> str:
 
 
 def print_cache(cache: CacheContents) -> None:
-    """Where decoded images are kept, and each array of them, the last used first."""
+    """Where what is known of images is kept, and each file of it, the last used first."""
     from datetime import datetime
 
     from rich.table import Table
 
-    if cache.arrays:
+    from eyebright.data.kept_files import LOOKS, SQUARES
+
+    if cache.files:
+        kinds = {SQUARES: "decoded", LOOKS: "looked at"}
         table = Table(box=None, pad_edge=False)
+        table.add_column("what", no_wrap=True)
         for name in ("images", "pixels", "MB", "last used"):
             table.add_column(name, justify="right", no_wrap=True)
         table.add_column("")
-        for array in cache.arrays:
+        for file in cache.files:
             table.add_row(
-                f"{array.num_images:,}",
-                f"{array.side} x {array.side}",
-                f"{array.size_bytes / 1e6:,.0f}",
-                datetime.fromtimestamp(array.used).strftime("%Y-%m-%d %H:%M"),
-                "" if array.state == "whole" else array.state,
+                kinds.get(file.kind, "unknown"),
+                f"{file.num_images:,}",
+                f"{file.side} x {file.side}" if file.side else "",
+                f"{file.size_bytes / 1e6:,.1f}",
+                datetime.fromtimestamp(file.used).strftime("%Y-%m-%d %H:%M"),
+                "" if file.state == "whole" else file.state,
             )
         _console().print(table)
         print_line()

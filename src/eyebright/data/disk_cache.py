@@ -5,7 +5,7 @@ Its name is made of the preprocessing, the decoding code and the sha256 of every
 changed setting or a newer decoder asks for another file; nothing goes by a file's name or date. Rows that another file
 holds for the same preprocessing are taken from there, so a folder that grows costs only its new images.
 
-    64 bytes      what it is: magic, N, R, C, and the preprocessing's key
+    64 bytes      what it is (`kept_files.Header`)
     N x 32        sha256 of each image's content
     N x 4         crc32 of each row together with its sha256
     N             1 where the row is kept: it was decoded, and its content was the expected one
@@ -14,8 +14,7 @@ holds for the same preprocessing are taken from there, so a folder that grows co
 
 A row counts only if its crc32 is right, which is looked at once in every run: a flipped bit, a torn write or an
 array that a killed process left half done costs decoding those rows again, and nothing else. So files are written
-without waiting for the disk. An array grows as NAME.UNIQUE.part under a lock that dies with its process, and takes its
-name when it is whole; two processes that want the same one each build it, and the second replaces the first.
+without waiting for the disk. How files come, go and are kept from growing too many stands in `kept_files`.
 """
 
 from __future__ import annotations
@@ -24,115 +23,53 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
-import struct
-import sys
-import time
-import uuid
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import IO, final
 
 import numpy as np
-import PIL
-import simplejpeg
 from numpy.typing import NDArray
 
-from eyebright.errors import SettingsError, printable
+from eyebright.data.kept_files import (
+    FOLDER,
+    GIGABYTE,
+    LIMIT_VARIABLE,
+    PART,
+    SQUARES,
+    Header,
+    KeptFiles,
+    create_locked,
+    hash_code,
+    is_dead,
+    part_of,
+    remove,
+)
+from eyebright.errors import printable
 from eyebright.preprocess import Preprocessing
 
-FOLDER = "squares"  # in the folder of everything that can be fetched or computed again
-LIMIT_VARIABLE = "EYEBRIGHT_CACHE_GB"
-DEFAULT_LIMIT = 10_000_000_000  # bytes
-SHARE_OF_DISK = 0.25  # of what is free, the cache's own files counted as free
-GIGABYTE = 1_000_000_000
+__all__ = ["FOLDER", "SquareArray", "SquareCache"]
 
-_MAGIC = b"EYESQR01"
-_HEADER = struct.Struct("<8sQII32s8x")
 _ALIGNMENT = 4096
-_WHOLE, _PART = ".squares", ".part"
-_ABANDONED_AFTER = 86_400.0  # seconds; where there are no locks to tell
-
-
-@dataclass(frozen=True, kw_only=True)
-class CachedArray:
-    """A file of the cache, as `eyebright cache` shows it."""
-
-    path: Path
-    num_images: int
-    side: int
-    """R in pixels."""
-    size_bytes: int
-    used: float
-    """When it was last used, in seconds since 1970."""
-    state: str
-    """"whole", "being built" or "unfinished"; what is unfinished is still used row by row."""
 
 
 @final
 @dataclass(frozen=True)
 class SquareCache:
-    """A folder of arrays of squares, of limited size: the least recently used go first.
+    """The arrays of squares in the folder of what is kept.
 
     Args:
-        folder: is made when needed.
-        limit: in bytes; None takes $EYEBRIGHT_CACHE_GB, or 10 GB but never more than a quarter of what is free.
+        folder, limit: as for `KeptFiles`.
     """
 
     folder: Path
     limit: int | None = None
 
-    def limit_bytes(self) -> int:
-        """How much all arrays together may take.
-
-        Raises:
-            SettingsError: $EYEBRIGHT_CACHE_GB is no number.
-        """
-        if self.limit is not None:
-            return self.limit
-        wanted = os.environ.get(LIMIT_VARIABLE, "").strip()
-        if wanted:
-            try:
-                value = float(wanted)
-                if value >= 0:
-                    return int(min(value * GIGABYTE, 1 << 62))
-            except (ValueError, OverflowError):
-                pass
-            raise SettingsError(
-                f'{LIMIT_VARIABLE} is "{printable(wanted)}"; it is a number of gigabytes, 0 for no cache'
-            )
-        own = sum(array.size_bytes for array in self.list_arrays())
-        return int(min(DEFAULT_LIMIT, SHARE_OF_DISK * (own + _free_bytes(self.folder))))
-
-    def list_arrays(self) -> tuple[CachedArray, ...]:
-        """Every array, the last used first."""
-        found = []
-        for path in _paths(self.folder):
-            with contextlib.suppress(OSError):  # gone in the meantime
-                about = path.stat()
-                with path.open("rb") as file:
-                    header = _read_header(file)
-                    state = (
-                        "whole" if path.suffix == _WHOLE else "unfinished" if _is_dead(path, file) else "being built"
-                    )
-                found.append(
-                    CachedArray(
-                        path=path,
-                        num_images=header.count if header else 0,
-                        side=header.side if header else 0,
-                        size_bytes=about.st_size,
-                        used=about.st_mtime,
-                        state=state,
-                    )
-                )
-        return tuple(sorted(found, key=lambda array: (-array.used, array.path)))
-
-    def clear(self) -> tuple[CachedArray, ...]:
-        """Remove every array but those that are being built; returns what was removed."""
-        return tuple(array for array in self.list_arrays() if array.state != "being built" and _remove(array.path))
+    @property
+    def files(self) -> KeptFiles:
+        """The folder, with all that is in it."""
+        return KeptFiles(self.folder, self.limit)
 
     def open(
         self, digests: Sequence[bytes], preprocessing: Preprocessing, *, warn: Callable[[str], None]
@@ -151,27 +88,33 @@ class SquareCache:
         """
         if not digests:
             return None
-        shape = (len(digests), preprocessing.resize, preprocessing.resize, preprocessing.channels)
-        header = _Header(count=shape[0], side=shape[1], channels=shape[3], key=_key(preprocessing))
+        header = Header(
+            kind=SQUARES,
+            count=len(digests),
+            side=preprocessing.resize,
+            channels=preprocessing.channels,
+            key=_key(preprocessing),
+        )
+        layout = _Layout(header)
         table = np.frombuffer(b"".join(digest.ljust(32, b"\0") for digest in digests), dtype=np.uint8).reshape(-1, 32)
         stem = f"{header.key.hex()[:16]}-{hashlib.sha256(table.tobytes()).hexdigest()[:32]}"
-        target = self.folder / f"{stem}{_WHOLE}"
+        target = self.folder / f"{stem}{SQUARES}"
         try:
-            limit = self.limit_bytes()
-            if header.total > limit:
+            limit = self.files.limit_bytes()
+            if layout.total > limit:
                 if limit:
                     warn(
-                        f"the decoded images take {header.total / GIGABYTE:.1f} GB and are not kept: the limit of the "
+                        f"the decoded images take {layout.total / GIGABYTE:.1f} GB and are not kept: the limit of the "
                         f"cache is {limit / GIGABYTE:.1f} GB; {LIMIT_VARIABLE} sets another"
                     )
                 return None
             self.folder.mkdir(parents=True, exist_ok=True)
-            whole = _map_whole(target, header, table)
+            whole = _map_whole(target, layout, table)
             if whole is not None:
                 return whole
-            sources = self._open_sources(header, table)
-            self._evict(limit - header.total)
-            return _map_new(target, header, table, sources)
+            sources = self._open_sources(layout, table)
+            self.files.evict(limit - layout.total)
+            return _map_new(target, layout, table, sources)
         except OSError as error:
             warn(
                 f"{printable(str(self.folder))}: decoded images can't be kept there "
@@ -179,19 +122,22 @@ class SquareCache:
             )
             return None
 
-    def _open_sources(self, header: _Header, table: NDArray[np.uint8]) -> list[_Source]:
+    def _open_sources(self, layout: _Layout, table: NDArray[np.uint8]) -> list[_Source]:
         """Other arrays of the same preprocessing that hold some of these images."""
         wanted = {digest.tobytes() for digest in table}
         sources = []
-        for path in _paths(self.folder):
-            if not path.name.startswith(header.key.hex()[:16]):
+        for path in self.files.paths():
+            if not path.name.startswith(layout.header.key.hex()[:16]):
                 continue
             with contextlib.suppress(OSError, ValueError):
                 with path.open("rb") as file:
-                    found = _read_header(file)
-                    if found is None or found.key != header.key or os.fstat(file.fileno()).st_size != found.total:
+                    header = Header.read(file)
+                    if header is None or (header.kind, header.key) != (SQUARES, layout.header.key):
                         continue
-                    dead = path.suffix == _PART and _is_dead(path, file)
+                    found = _Layout(header)
+                    if os.fstat(file.fileno()).st_size != found.total:
+                        continue
+                    dead = path.suffix == PART and is_dead(path, file)
                 mapped = np.memmap(path, dtype=np.uint8, mode="r", shape=(found.total,))
                 parts = found.divide(mapped)
                 rows = {
@@ -204,48 +150,39 @@ class SquareCache:
                     os.utime(path)
         return sources
 
-    def _evict(self, room: int) -> None:
-        """Remove the least recently used arrays until all together take at most `room` bytes."""
-        arrays = self.list_arrays()
-        total = sum(array.size_bytes for array in arrays)
-        for array in reversed(arrays):
-            if total <= room:
-                break
-            if array.state != "being built" and _remove(array.path):
-                total -= array.size_bytes
-
 
 @dataclass(frozen=True)
-class _Header:
-    count: int
-    side: int
-    channels: int
-    key: bytes
+class _Layout:
+    """Where the parts of a file lie."""
+
+    header: Header
+
+    @property
+    def count(self) -> int:
+        """N"""
+        return self.header.count
 
     @property
     def row_bytes(self) -> int:
-        return self.side * self.side * self.channels
+        return self.header.side * self.header.side * self.header.channels
 
     @property
     def start(self) -> int:
         """Where the squares begin."""
-        return -(-(_HEADER.size + self.count * 37) // _ALIGNMENT) * _ALIGNMENT
+        return -(-(Header.SIZE + self.count * 37) // _ALIGNMENT) * _ALIGNMENT
 
     @property
     def total(self) -> int:
         return self.start + self.count * self.row_bytes
 
-    def to_bytes(self) -> bytes:
-        return _HEADER.pack(_MAGIC, self.count, self.side, self.channels, self.key)
-
     def divide(self, content: NDArray[np.uint8]) -> _Parts:
         """(total,) -> its parts, as views."""
-        ends = _HEADER.size + np.cumsum([self.count * 32, self.count * 4, self.count])
+        ends = Header.SIZE + np.cumsum([self.count * 32, self.count * 4, self.count])
         return _Parts(
-            digests=content[_HEADER.size : ends[0]].reshape(self.count, 32),
+            digests=content[Header.SIZE : ends[0]].reshape(self.count, 32),
             checksums=content[ends[0] : ends[1]].view(np.uint32),
             kept=content[ends[1] : ends[2]],
-            squares=content[self.start :].reshape(self.count, self.side, self.side, self.channels),
+            squares=content[self.start :].reshape(self.count, self.header.side, self.header.side, self.header.channels),
         )
 
 
@@ -280,7 +217,7 @@ class SquareArray:
     images: NDArray[np.uint8]
     """(N, R, R, C); what is written here beside `keep` does not reach the disk once the array is whole."""
     _target: Path
-    _header: _Header
+    _layout: _Layout
     _parts: _Parts
     _wanted: NDArray[np.uint8]
     _sources: list[_Source] = field(default_factory=list)
@@ -332,11 +269,11 @@ class SquareArray:
                 os.replace(self._part, self._target)
                 os.utime(self._target)
                 # From here on private: what a program writes into its images is not for the others.
-                mapped = np.memmap(self._target, dtype=np.uint8, mode="c", shape=(self._header.total,))
-                self.images = self._header.divide(mapped).squares
+                mapped = np.memmap(self._target, dtype=np.uint8, mode="c", shape=(self._layout.total,))
+                self.images = self._layout.divide(mapped).squares
                 for source in self._sources:
                     if source.is_dead:
-                        _remove(source.path)
+                        remove(source.path)
         except OSError:
             pass  # the images are there; the next run decodes them again
         finally:
@@ -347,53 +284,53 @@ class SquareArray:
         """Write the rows that had to be decoded again where they belong."""
         if not self._mended:
             return
-        header = self._header
+        layout = self._layout
         with self._target.open("r+b") as file:
             for row in self._mended:
                 square = self.images[row]
-                file.seek(_HEADER.size + row * 32)
+                file.seek(Header.SIZE + row * 32)
                 file.write(self._wanted[row].tobytes())
-                file.seek(header.start + row * header.row_bytes)
+                file.seek(layout.start + row * layout.row_bytes)
                 file.write(square.tobytes())
-                file.seek(_HEADER.size + header.count * 32 + row * 4)
+                file.seek(Header.SIZE + layout.count * 32 + row * 4)
                 file.write(np.uint32(_checksum(self._wanted[row], square)).tobytes())
-                file.seek(_HEADER.size + header.count * 36 + row)
+                file.seek(Header.SIZE + layout.count * 36 + row)
                 file.write(b"\1")
 
 
-def _map_whole(target: Path, header: _Header, table: NDArray[np.uint8]) -> SquareArray | None:
+def _map_whole(target: Path, layout: _Layout, table: NDArray[np.uint8]) -> SquareArray | None:
     """The array that is there; None if there is none, or what is there has another form."""
     try:
         with target.open("rb") as file:
-            if file.read(_HEADER.size) != header.to_bytes() or os.fstat(file.fileno()).st_size != header.total:
-                _remove(target)
+            if file.read(Header.SIZE) != layout.header.to_bytes() or os.fstat(file.fileno()).st_size != layout.total:
+                remove(target)
                 return None
-        mapped = np.memmap(target, dtype=np.uint8, mode="c", shape=(header.total,))
+        mapped = np.memmap(target, dtype=np.uint8, mode="c", shape=(layout.total,))
         os.utime(target)
     except FileNotFoundError:
         return None
-    parts = header.divide(mapped)
-    return SquareArray(parts.squares, target, header, parts, table)
+    parts = layout.divide(mapped)
+    return SquareArray(parts.squares, target, layout, parts, table)
 
 
-def _map_new(target: Path, header: _Header, table: NDArray[np.uint8], sources: list[_Source]) -> SquareArray:
+def _map_new(target: Path, layout: _Layout, table: NDArray[np.uint8], sources: list[_Source]) -> SquareArray:
     """An empty array under a name of its own, locked, with its room on the disk reserved."""
-    part = target.with_name(f"{target.stem}.{uuid.uuid4().hex[:12]}{_PART}")
-    file = _create_locked(part)
+    part = part_of(target)
+    file = create_locked(part)
     try:
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, header.total)  # a full disk shows now, not as a crash while writing
+            os.posix_fallocate(file.fileno(), 0, layout.total)  # a full disk shows now, not as a crash while writing
         else:
-            file.truncate(header.total)
-        file.write(header.to_bytes() + table.tobytes())
+            file.truncate(layout.total)
+        file.write(layout.header.to_bytes() + table.tobytes())
         file.flush()
-        mapped = np.memmap(part, dtype=np.uint8, mode="r+", shape=(header.total,))
+        mapped = np.memmap(part, dtype=np.uint8, mode="r+", shape=(layout.total,))
     except BaseException:
         file.close()
-        _remove(part)
+        remove(part)
         raise
-    parts = header.divide(mapped)
-    return SquareArray(parts.squares, target, header, parts, table, sources, part, file)
+    parts = layout.divide(mapped)
+    return SquareArray(parts.squares, target, layout, parts, table, sources, part, file)
 
 
 def _checksum(digest: NDArray[np.uint8], square: NDArray[np.uint8]) -> int:
@@ -407,80 +344,6 @@ def _key(preprocessing: Preprocessing) -> bytes:
         "fit": preprocessing.fit,
         "interpolation": preprocessing.interpolation,
         "channels": preprocessing.channels,
-        "code": _code_version(),
+        "code": hash_code(),
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).digest()
-
-
-@cache
-def _code_version() -> str:
-    """The decoders' versions, and the sha256 of our own code: nobody has to remember to count a number up."""
-    found = hashlib.sha256(f"{PIL.__version__} {simplejpeg.__version__} {sys.byteorder}".encode())
-    here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), here.parent / "preprocess.py"]):
-        found.update(path.name.encode() + path.read_bytes())
-    return found.hexdigest()
-
-
-def _paths(folder: Path) -> Iterator[Path]:
-    try:
-        yield from sorted(path for path in folder.iterdir() if path.suffix in (_WHOLE, _PART))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-
-
-def _read_header(file: IO[bytes]) -> _Header | None:
-    content = file.read(_HEADER.size)
-    if len(content) < _HEADER.size:
-        return None
-    magic, count, side, channels, key = _HEADER.unpack(content)
-    return _Header(count=count, side=side, channels=channels, key=key) if magic == _MAGIC else None
-
-
-def _remove(path: Path) -> bool:
-    try:
-        path.unlink()
-    except OSError:  # gone already, or in use on a system that minds
-        return False
-    return True
-
-
-def _free_bytes(folder: Path) -> int:
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return 0
-
-
-def _create_locked(path: Path) -> IO[bytes]:
-    """A new file that is locked before anyone can see it under its name."""
-    if sys.platform == "win32":
-        return path.open("w+b")
-    import fcntl
-
-    unseen = path.with_suffix(".new")
-    file = unseen.open("w+b")
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        os.rename(unseen, path)
-    except BaseException:
-        file.close()
-        _remove(unseen)
-        raise
-    return file
-
-
-def _is_dead(path: Path, file: IO[bytes]) -> bool:
-    """Whether nobody is filling this part any more."""
-    if sys.platform == "win32":
-        return time.time() - path.stat().st_mtime > _ABANDONED_AFTER
-    import fcntl
-
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    fcntl.flock(file.fileno(), fcntl.LOCK_UN)
-    return True

@@ -9,16 +9,15 @@ N samples, U units (whole groups, or single samples), K classes, P samples of th
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.data.folders import counted, listed
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
-from eyebright.data.unions import Unions
+from eyebright.data.units import Units, draw_places, gather, join_units
 from eyebright.errors import DataError, SettingsError
 
 _TRAIN, _VAL, _TEST = (SPLITS.index(split) for split in ("train", "val", "test"))
@@ -71,21 +70,21 @@ def assign_splits(
     pool = np.flatnonzero((splits == UNASSIGNED) | (splits == _TRAIN))
     notes: list[str] = []
     if len(pool):
-        unit_of = _join(table, digests, together)
+        unit_of = join_units(table, digests, together)
         _follow_units(splits, unit_of)
         pool = np.flatnonzero((splits == UNASSIGNED) | (splits == _TRAIN))
         splits[pool] = _TRAIN
     if len(pool) and not {_VAL, _TEST} <= given:
-        places = _places(table, pool, seed, digests)
+        places = draw_places(table, pool, seed, digests)
         if _TEST not in given:
-            units = _gather(table, pool, unit_of, places[:, 0])
+            units = gather(table, pool, unit_of, places[:, 0])
             locked = _leave(units, units.place < test_fraction, spare=1 if _VAL in given else 2)
             chosen = _stand_in(units, locked, np.full(len(table.classes), len(pool)))
             splits[pool[chosen[units.unit_of]]] = _TEST
             notes += _test_notes(table, units, locked, chosen, test_fraction)
         if _VAL not in given:
             left = splits[pool] == _TRAIN
-            units = _gather(table, pool[left], unit_of, places[left, 1])
+            units = gather(table, pool[left], unit_of, places[left, 1])
             wanted, quota = _share(units, val_fraction, len(table.classes))
             chosen = _stand_in(units, _leave(units, wanted, spare=1), quota)
             splits[pool[left][chosen[units.unit_of]]] = _VAL
@@ -93,116 +92,7 @@ def assign_splits(
     return replace(table, splits=splits, notes=(*table.notes, *notes, *_notes(table, splits, given)))
 
 
-def assign_folds(
-    table: SampleTable,
-    k: int,
-    *,
-    seed: int = 0,
-    digests: Sequence[str] | None = None,
-    together: Iterable[Sequence[int]] = (),
-) -> NDArray[np.int64]:
-    """(N,) the fold of each sample in [0, k), for cross-validation; splits are not looked at.
-
-    Each class is spread evenly: without groups its folds differ by one sample at the most. Groups, equal files and
-    what `together` joins stay in one fold. The order of the samples and their names (given digests) change nothing.
-
-    Args:
-        k: how many folds, at least 2.
-        seed, digests, together: as for `assign_splits`.
-
-    Raises:
-        SettingsError: k is below 2.
-        DataError: there are fewer samples or groups than folds.
-    """
-    if k < 2:
-        raise SettingsError(f"the number of folds is {k}; it must be at least 2")
-    rows = np.arange(len(table))
-    units = _gather(table, rows, _join(table, digests, together), _places(table, rows, seed, digests)[:, 2])
-    if len(units.place) < k:
-        what = "samples" if len(units.place) == len(table) else "groups of samples that belong together"
-        raise DataError(f"{len(units.place):,} {what} can't be divided into {k} folds; ask for fewer folds")
-    fold_of = np.full(len(units.place), -1, dtype=np.int64)
-    held = np.zeros((len(table.classes), k), dtype=np.int64)  # samples of each class in each fold
-    rows_of = np.split(units.rows_by_unit, np.cumsum(units.size)[:-1])
-    large = np.flatnonzero(units.size > 1)
-    for unit in large[np.lexsort((units.place[large], -units.size[large]))].tolist():
-        fold = int(np.lexsort((held.sum(axis=0), held[units.label[unit]]))[0])
-        fold_of[unit] = fold
-        np.add.at(held, (units.labels[rows_of[unit]], fold), 1)
-    alone = np.flatnonzero(units.size == 1)
-    alone = alone[np.lexsort((units.place[alone], units.label[alone]))]
-    for label, members in zip(*_runs(units.label[alone], alone), strict=True):
-        free = _fill(held[label], len(members), held.sum(axis=0))
-        fold_of[members] = free
-        held[label] += np.bincount(free, minlength=k)
-    return fold_of[units.unit_of]
-
-
-def _fill(held: NDArray[np.int64], count: int, total: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(count,) folds that bring `held` (k,) as near to even as can be, in turn; the emptier of `total` first."""
-    k = len(held)
-    order = np.lexsort((np.arange(k), total, held))
-    level = held[order]
-    # How many it takes to raise the lowest j folds to the height of the next; those beyond get none.
-    needed = np.arange(1, k) * level[1:] - np.cumsum(level[:-1])
-    raised = int(np.searchsorted(needed, count, side="left")) + 1
-    height, rest = divmod(count + int(level[:raised].sum()), raised)
-    gets = height - level[:raised] + (np.arange(raised) < rest)
-    turn = np.concatenate([np.arange(n) for n in gets.tolist()])
-    folds = np.repeat(order[:raised], gets)
-    in_turn: NDArray[np.int64] = folds[np.argsort(turn, kind="stable")]
-    return in_turn
-
-
-def _runs(keys: NDArray[np.int64], values: NDArray[np.int64]) -> tuple[list[int], list[NDArray[np.int64]]]:
-    """The values of each run of equal keys, and the keys."""
-    if not len(keys):
-        return [], []
-    starts = np.flatnonzero(np.diff(keys)) + 1
-    return keys[np.concatenate(([0], starts))].tolist(), np.split(values, starts)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Units:
-    """The P samples of a pool as U units that are never divided."""
-
-    unit_of: NDArray[np.int64]
-    """(P,) the unit of each sample."""
-    labels: NDArray[np.int64]
-    """(P,)"""
-    place: NDArray[np.float64]
-    """(U,) in [0, 1): the lowest number among its samples."""
-    size: NDArray[np.int64]
-    """(U,) how many samples it has."""
-    label: NDArray[np.int64]
-    """(U,) the class that most of its samples have."""
-    rows_by_unit: NDArray[np.int64]
-    """(P,) positions in the pool, unit after unit."""
-
-
-def _gather(
-    table: SampleTable, pool: NDArray[np.int64], unit_of: NDArray[np.int64], places: NDArray[np.float64]
-) -> _Units:
-    """Args: pool: (P,) rows. unit_of: (N,) any number for each unit. places: (P,)."""
-    _, numbers = np.unique(unit_of[pool], return_inverse=True)
-    by_unit = np.argsort(numbers, kind="stable")
-    size = np.bincount(numbers)
-    starts = np.cumsum(size) - size
-    labels = table.labels[pool]
-    label = labels[by_unit[starts]]
-    for unit in np.flatnonzero(size > 1).tolist():
-        label[unit] = np.bincount(labels[by_unit[starts[unit] : starts[unit] + size[unit]]]).argmax()
-    return _Units(
-        unit_of=numbers,
-        labels=labels,
-        place=np.minimum.reduceat(places[by_unit], starts),
-        size=size,
-        label=label,
-        rows_by_unit=by_unit,
-    )
-
-
-def _leave(units: _Units, wanted: NDArray[np.bool_], *, spare: int) -> NDArray[np.bool_]:
+def _leave(units: Units, wanted: NDArray[np.bool_], *, spare: int) -> NDArray[np.bool_]:
     """(U,) the wanted units, without those after which fewer than `spare` units of one of their classes come.
 
     So every class keeps its last `spare` units, and a unit that may go still may when others join: nothing that is
@@ -220,7 +110,7 @@ def _leave(units: _Units, wanted: NDArray[np.bool_], *, spare: int) -> NDArray[n
     return allowed
 
 
-def _share(units: _Units, fraction: float, num_classes: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _share(units: Units, fraction: float, num_classes: int) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """(U,) the first units of each class until it has its share, at least one sample; and (K,) that share."""
     total = np.bincount(units.label, weights=units.size, minlength=num_classes).astype(np.int64)
     quota = np.maximum(1, np.minimum((total * fraction + 0.5).astype(np.int64), total - 1))
@@ -234,7 +124,7 @@ def _share(units: _Units, fraction: float, num_classes: int) -> tuple[NDArray[np
     return wanted, quota
 
 
-def _stand_in(units: _Units, chosen: NDArray[np.bool_], quota: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _stand_in(units: Units, chosen: NDArray[np.bool_], quota: NDArray[np.int64]) -> NDArray[np.bool_]:
     """(U,) the chosen units, and for every class without any its first that leaves each of its classes a sample.
 
     Args:
@@ -261,49 +151,6 @@ def _stand_in(units: _Units, chosen: NDArray[np.bool_], quota: NDArray[np.int64]
                 taken += lost
                 break
     return chosen
-
-
-def _places(
-    table: SampleTable, pool: NDArray[np.int64], seed: int, digests: Sequence[str] | None
-) -> NDArray[np.float64]:
-    """(P, 3) numbers in [0, 1) for test, val and folds: from the seed and the group's name, else the content."""
-    prefix = f"{seed}|".encode()
-    hashes = bytearray()
-    for row in pool.tolist():
-        if table.groups is not None:
-            key = table.groups[row].encode("utf-8", "surrogateescape")
-        elif digests is not None and digests[row]:
-            key = bytes.fromhex(digests[row])
-        else:
-            key = table.names[row].encode("utf-8", "surrogateescape")
-        hashes += hashlib.sha256(prefix + key).digest()[:24]
-    numbers = np.frombuffer(bytes(hashes), dtype=">u8").reshape(len(pool), 3)
-    return (numbers >> np.uint64(11)).astype(np.float64) / 2.0**53
-
-
-def _join(table: SampleTable, digests: Sequence[str] | None, together: Iterable[Sequence[int]]) -> NDArray[np.int64]:
-    """(N,) the lowest row of each sample's unit: those of a named group, of equal content, or joined by the caller."""
-    unions = Unions(len(table))
-    find, join = unions.find, unions.join
-
-    if table.groups is not None:
-        _join_equal(table.groups, join)
-    if digests is not None:
-        assert len(digests) == len(table)
-        _join_equal(digests, join)
-    for rows in together:
-        for row in rows[1:]:
-            join(int(rows[0]), int(row))
-    return np.array([find(row) for row in range(len(table))], dtype=np.int64)
-
-
-def _join_equal(keys: Sequence[str], join: Callable[[int, int], None]) -> None:
-    first: dict[str, int] = {}
-    for row, key in enumerate(keys):
-        if key:
-            other = first.setdefault(key, row)
-            if other != row:
-                join(other, row)
 
 
 def _follow_units(splits: NDArray[np.int8], unit_of: NDArray[np.int64]) -> None:
@@ -355,7 +202,7 @@ def _check(table: SampleTable, splits: NDArray[np.int8]) -> None:
 
 def _test_notes(
     table: SampleTable,
-    units: _Units,
+    units: Units,
     locked: NDArray[np.bool_],
     chosen: NDArray[np.bool_],
     fraction: float,

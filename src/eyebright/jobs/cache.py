@@ -1,11 +1,11 @@
-"""What `eyebright cache` shows and clears: decoded images that are kept for the next run."""
+"""What `eyebright cache` shows and clears: decoded images, and what a look at them found."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from eyebright.data.disk_cache import FOLDER, CachedArray, SquareCache
+from eyebright.data.kept_files import FOLDER, KeptFile, KeptFiles
 from eyebright.models.download import cache_folder
 
 
@@ -15,29 +15,29 @@ class CacheContents:
 
     folder: Path
     limit_bytes: int
-    arrays: tuple[CachedArray, ...]
+    files: tuple[KeptFile, ...]
     """The last used first."""
 
     @property
     def size_bytes(self) -> int:
-        """What all arrays take together."""
-        return sum(array.size_bytes for array in self.arrays)
+        """What all files take together."""
+        return sum(file.size_bytes for file in self.files)
 
 
 def list_cache() -> CacheContents:
-    """The decoded images that are kept. Downloaded weights lie beside them and are not listed.
+    """What is kept of images. Downloaded weights lie beside them and are not listed.
 
     Raises:
         SettingsError: $EYEBRIGHT_CACHE_GB is no number.
     """
-    cache = _cache()
-    return CacheContents(folder=cache.folder, limit_bytes=cache.limit_bytes(), arrays=cache.list_arrays())
+    kept = _kept()
+    return CacheContents(folder=kept.folder, limit_bytes=kept.limit_bytes(), files=kept.list_files())
 
 
-def clear_cache() -> tuple[CachedArray, ...]:
-    """Remove the decoded images, but for what another process is just building; returns what was removed."""
-    return _cache().clear()
+def clear_cache() -> tuple[KeptFile, ...]:
+    """Remove what is kept of images, but for what another process is just building; returns what was removed."""
+    return _kept().clear()
 
 
-def _cache() -> SquareCache:
-    return SquareCache(cache_folder() / FOLDER)
+def _kept() -> KeptFiles:
+    return KeptFiles(cache_folder() / FOLDER)

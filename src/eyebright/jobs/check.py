@@ -15,11 +15,14 @@ from eyebright import __version__
 from eyebright.checking.check import KINDS
 from eyebright.checking.check import check as look_over
 from eyebright.checking.findings import CheckReport, Decision
+from eyebright.checking.kept_looks import LookCache
 from eyebright.checking.render import render_check
+from eyebright.data.kept_files import FOLDER
 from eyebright.data.sources import read_samples
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import decide
 from eyebright.jobs.given import Data, describe_data, image_reader
+from eyebright.models.download import cache_folder
 from eyebright.progress import Progress, SilentProgress
 
 REPORT_JSON = "check.json"
@@ -69,12 +72,21 @@ def check(
     progress = progress or SilentProgress()
     table = read_samples(data, min_classes=1)
     earlier: tuple[Decision, ...] = ()
+    digests: tuple[str, ...] | None = None
     if decisions is not None:
         decided = decide(table, decisions, progress, min_classes=1)
-        table, earlier = decided.applied.table, decided.decisions
+        table, earlier, digests = decided.applied.table, decided.decisions, decided.digests
     name = describe_data(data)
     with runs.new_folder(None if out is None else Path(out), f"{name}-check") as folder:
-        report = look_over(table, data=name, search_wrong_labels=wrong_labels, decisions=earlier, progress=progress)
+        report = look_over(
+            table,
+            data=name,
+            search_wrong_labels=wrong_labels,
+            decisions=earlier,
+            digests=digests,
+            cache=LookCache(cache_folder() / FOLDER),
+            progress=progress,
+        )
         page = render_check(report, image_reader(table), command=command, next_command=next_command)
         kinds = {kind.name: asdict(kind) for kind in KINDS}
         plain = {"eyebright": __version__, **asdict(report), "kinds": kinds}

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from eyebright.checking.duplicates import group_duplicates
-from eyebright.checking.look import look
+from eyebright.checking.kept_looks import LookCache, look_and_group
 from eyebright.data.cache import digest_table
+from eyebright.data.kept_files import FOLDER
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.data.splits import assign_splits
@@ -18,11 +18,12 @@ from eyebright.errors import DataError, printable
 from eyebright.jobs.decisions import Decided, decide
 from eyebright.jobs.given import Data
 from eyebright.jobs.runs import SampleRecord
+from eyebright.models.download import cache_folder
 from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 
-MOST_COMPARED = 50_000
-"""Images among which near-duplicates are looked for before a split: the time grows with the square of their number."""
+MOST_COMPARED = 1_000_000
+"""Images among which near-duplicates are looked for before a split: what was measured, not more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,7 @@ def prepare(
         val_fraction=settings.data.val_fraction,
         test_fraction=settings.data.test_fraction,
         digests=digests,
-        together=_group_near_duplicates(table, settings, progress),
+        together=_group_near_duplicates(table, digests, settings, progress),
     )
     counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
@@ -62,7 +63,9 @@ def prepare(
     return Prepared(table=table, digests=digests, decided=decided)
 
 
-def _group_near_duplicates(table: SampleTable, settings: Settings, progress: Progress) -> list[list[int]]:
+def _group_near_duplicates(
+    table: SampleTable, digests: Sequence[str], settings: Settings, progress: Progress
+) -> list[list[int]]:
     """Rows that show the same image and must not be parted; none where the data bring all splits."""
     brought = {SPLITS[split] for split in set(table.splits.tolist()) if split >= 0}
     if not settings.data.keep_duplicates_together or {"val", "test"} <= brought:
@@ -72,7 +75,8 @@ def _group_near_duplicates(table: SampleTable, settings: Settings, progress: Pro
             f"near-duplicates were not looked for among more than {MOST_COMPARED:,} images; equal files share a split"
         )
         return []
-    groups = group_duplicates(table, look(table, progress=progress), progress=progress)
+    cache = LookCache(cache_folder() / FOLDER) if settings.data.cache else None
+    _, groups = look_and_group(table, digests=digests, cache=cache, progress=progress)
     if groups:
         progress.say(f"{sum(map(len, groups)):,} images in {len(groups):,} groups of near-duplicates: kept together")
     return groups

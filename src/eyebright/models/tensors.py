@@ -95,7 +95,7 @@ def _dequantise(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 raise WeightsError(
                     f"{_show(path)} is damaged: {printable(name)} has no scale per output channel; install it again"
                 )
-            floats[name] = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.dim() - 1))
+            floats[name] = tensor * scale.float().reshape(-1, *[1] * (tensor.dim() - 1))
         else:
             floats[name] = tensor.float() if tensor.is_floating_point() else tensor
     return floats

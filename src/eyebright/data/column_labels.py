@@ -1,0 +1,164 @@
+"""Which columns of a file hold images and labels, what the classes are called, and each row's label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from eyebright.data.columns import ColumnStore
+from eyebright.data.folders import class_name, counted, listed, table_of_labels
+from eyebright.data.samples import SampleTable
+from eyebright.errors import DataError, printable
+
+_IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "png", "bytes")
+_LABEL_NAMES = ("label", "labels", "class", "fine_label", "target", "cls")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    image: str
+    label: str
+    class_names: tuple[str, ...] | None
+
+
+class LabelReader:
+    """Collects the labels of one file after the other."""
+
+    def __init__(self, arrow: Any, shown: str) -> None:
+        self.notes: list[str] = []
+        self._arrow = arrow
+        self._shown = shown
+        self._names: list[str] = []
+        self._labels: list[tuple[str, ...]] = []
+        self._splits: list[int] = []
+        self._without: list[str] = []
+        self._once: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self._several = False
+
+    def choose(self, schema: Any, shown: str, info: Mapping[str, Any]) -> Columns:
+        """The columns of images and labels, and the names of the classes."""
+        features = _features(schema) or info.get("features") or {}
+        if not isinstance(features, dict):
+            features = {}
+        images = list_image_columns(self._arrow, schema)
+        if not images:
+            raise DataError(f"{shown}: has the columns {listed(schema.names, limit=8)}, but none of images")
+        image = _preferred(images, _IMAGE_NAMES)
+        told = [name for name in schema.names if _class_label(features.get(name)) is not None]
+        label = _preferred(told, _LABEL_NAMES) if told else _preferred_or_none(schema.names, _LABEL_NAMES)
+        if label is None:
+            raise DataError(
+                f"{shown}: has the columns {listed(schema.names, limit=8)}, but none of labels; name it label"
+            )
+        for kind, chosen, found in (("images", image, images), ("labels", label, told)):
+            note = f"of the columns of {kind}, {printable(chosen)} is used: {listed(found)}"
+            if len(found) > 1 and note not in self.notes:
+                self.notes.append(note)
+        names = _class_label(features.get(label))
+        return Columns(image=image, label=label, class_names=names or None)
+
+    def add(self, part: str, labels: Sequence[Any], columns: Columns, split: int) -> None:
+        """Add a file's labels; rows without one are left out."""
+        for row, label in enumerate(labels):
+            name = f"{part}: row {row}"
+            several = isinstance(label, list)
+            self._several |= several
+            found = [self._name(value, columns, name) for value in (label if several else [label])]
+            known = tuple(dict.fromkeys(value for value in found if value is not None))
+            if not known:
+                self._without.append(name)
+                continue
+            self._names.append(name)
+            self._labels.append(self._once.setdefault(known, known))
+            self._splits.append(split)
+
+    def table(self, store: ColumnStore, where: str, min_classes: int) -> SampleTable:
+        if not self._names:
+            raise DataError(f"{self._shown}: no image has a label")
+        notes = [*self.notes]
+        if self._without:
+            notes.append(
+                f"{counted(len(self._without), 'image', 'images')} without a label left out: {listed(self._without)}"
+            )
+        return table_of_labels(
+            store,
+            self._names,
+            [labels[0] for labels in self._labels],
+            splits=self._splits,
+            label_sets=self._labels if self._several else None,
+            notes=notes,
+            where=where,
+            min_classes=min_classes,
+            kind="label",
+        )
+
+    def _name(self, value: Any, columns: Columns, place: str) -> str | None:
+        if value is None or value == -1:  # Hugging Face marks test samples without a label so
+            return None
+        names = columns.class_names
+        if isinstance(value, str):
+            return class_name(value.strip()) or None
+        if not isinstance(value, int):
+            raise DataError(
+                f"{self._shown}: {printable(place)} has the label {value!r:.40}; it must be a class's name or number"
+            )
+        if names is None:
+            return str(int(value))
+        if not 0 <= value < len(names):
+            raise DataError(
+                f"{self._shown}: {printable(place)} has the label {value}, but there are {len(names)} classes, "
+                "counted from 0"
+            )
+        return names[value]
+
+
+def _features(schema: Any) -> dict[str, Any]:
+    """What Hugging Face `datasets` notes about the columns; empty where it did not write the file."""
+    try:
+        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = told["info"]["features"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return features if isinstance(features, dict) else {}
+
+
+def _class_label(feature: Any) -> tuple[str, ...] | None:
+    """The names of a ClassLabel, or of a list of them; None for another feature."""
+    if isinstance(feature, list) and len(feature) == 1:
+        return _class_label(feature[0])
+    if not isinstance(feature, dict):
+        return None
+    if feature.get("_type") in ("Sequence", "List", "LargeList"):
+        return _class_label(feature.get("feature"))
+    names = feature.get("names")
+    if feature.get("_type") != "ClassLabel" or not isinstance(names, list):
+        return None
+    return tuple(class_name(str(name)) for name in names)
+
+
+def list_image_columns(arrow: Any, schema: Any) -> list[str]:
+    """Columns of {bytes, path}, or of plain bytes."""
+    return [field.name for field in schema if _bytes_type(arrow, field.type) is not None]
+
+
+def _bytes_type(arrow: Any, kind: Any) -> str | None:
+    """ "struct" or "plain" for a column that holds files, None for another."""
+    types = arrow.types
+    if types.is_binary(kind) or types.is_large_binary(kind):
+        return "plain"
+    if types.is_struct(kind):
+        inner = [kind.field(i) for i in range(kind.num_fields)]
+        if any(field.name == "bytes" and _bytes_type(arrow, field.type) == "plain" for field in inner):
+            return "struct"
+    return None
+
+
+def _preferred(names: Sequence[str], known: Sequence[str]) -> str:
+    return _preferred_or_none(names, known) or names[0]
+
+
+def _preferred_or_none(names: Sequence[str], known: Sequence[str]) -> str | None:
+    by_name = {name.lower(): name for name in names}
+    return next((by_name[name] for name in known if name in by_name), None)
