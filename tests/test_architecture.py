@@ -43,11 +43,19 @@ WITHOUT_TORCH = (
     "eyebright.evaluation.*",
     "eyebright.checking",
     "eyebright.checking.*",
+    "eyebright.drawing",
+    "eyebright.drawing.*",
     "eyebright.jobs.check",
     "eyebright.cli",
     "eyebright.cli.*",
 )
-WITH_TORCH = ("eyebright.data.augment", "eyebright.data.loader")  # beside rooms that go without
+WITH_TORCH = (  # beside rooms that go without
+    "eyebright.data.augment",
+    "eyebright.data.loader",
+    "eyebright.drawing.trace",
+    "eyebright.drawing.recorder",
+    "eyebright.drawing.shortcuts",
+)
 # `import NAME` and `from NAME import ...` of these may run a file's code when reading it.
 UNSAFE_READERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 

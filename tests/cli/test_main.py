@@ -21,6 +21,7 @@ FLAGS = {
     "check": ["--decisions", "--out", "--wrong-labels"],
     "compare": [*STEERING, "--models"],
     "demo": ["--out", "--seed"],
+    "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
     "evaluate": ["--decisions", "--out"],
     "models": [],
     "predict": ["--out"],
@@ -29,6 +30,7 @@ FLAGS = {
 NAMES = [
     "Check",
     "ComparedRuns",
+    "Drawing",
     "EvaluationReport",
     "EyebrightError",
     "Prediction",
@@ -39,6 +41,7 @@ NAMES = [
     "check",
     "compare",
     "demo",
+    "draw",
     "evaluate",
     "list_models",
     "load",

@@ -184,11 +184,11 @@ def place(runs: Sequence[Run], start: float) -> None:
         if run.first.is_veil:
             continue
         if labelled is not None:
-            _make_room(labelled, run)
+            _part(labelled, run)
         labelled = run
 
 
-def _make_room(before: Run, run: Run) -> None:
+def _part(before: Run, run: Run) -> None:
     """Move a run to the right until neither label meets the line that leads down to the other one's.
 
     Labels then need two levels at the most; where boxes are small enough to leave it white, one.

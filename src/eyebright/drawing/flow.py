@@ -50,6 +50,16 @@ class _Row:
     stage: Stage | None = None
     layers: list[Layer] = field(default_factory=list)
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The layers whose results its first part takes."""
+        return (self.stage.blocks[0].start,) if self.stage else self.layers[0].inputs
+
+    @property
+    def last(self) -> str:
+        """The layer that it ends with."""
+        return self.stage.blocks[-1].addition.name if self.stage else self.layers[-1].name
+
 
 def draw_flow(graph: Graph) -> Scene:
     """Stages, blocks and shortcuts of a residual network.
@@ -66,15 +76,18 @@ def draw_flow(graph: Graph) -> Scene:
     widest = max(_NAMES + per_line * _STEP, *(_NAMES + _plain_width(row.layers) for row in rows if not row.stage))
     fields = receptive_fields(graph)
     parts: list[Part] = []
-    y, way_out = _TOP, None
+    y, way_out, before = _TOP, None, ""
     for row in rows:
-        begin = (_MARGIN + _NAMES, y)
-        if way_out is not None:
-            parts += _turn(way_out, begin)
+        if way_out is not None and before in row.takes:
+            parts += _turn(way_out, (_MARGIN + _NAMES, y))
         parts += _row_name(row, y)
-        drawn, way_out, lines = _stage_row(row.stage, y, per_line) if row.stage else _plain_row(row.layers, y, fields)
+        if row.stage:
+            drawn, way_out, lines = _stage_row(row.stage, y, per_line)
+        else:
+            drawn, way_out, lines = _plain_row(row.layers, before, y, fields)
         parts += drawn
         y += lines * _LINE
+        before = row.last
     opened = [(block, across(layered.by_name[block.start].shape)) for block in _to_open(stages)]
     opened_left = _MARGIN + widest + 56
     width, height = opened_size(opened)
@@ -185,27 +198,31 @@ def _plain_width(layers: Sequence[Layer]) -> float:
 
 
 def _plain_row(
-    layers: Sequence[Layer], y: float, fields: Mapping[str, int | None]
+    layers: Sequence[Layer], before: str, y: float, fields: Mapping[str, int | None]
 ) -> tuple[list[Part], tuple[float, float], int]:
+    """Layers side by side; one that does not take its neighbour's result says whose it takes."""
     parts: list[Part] = []
     x = end = _MARGIN + _NAMES
     for number, layer in enumerate(layers):
-        width = text_width(short(layer), 11.5) * RESERVE + 18
+        words = short(layer)
+        width = text_width(words, 11.5) * RESERVE + 18
         paint = PAINT_OF_KIND.get(layer.kind, "other")
         box: list[Outline | Text] = [
             rectangle("veil" if paint == "veil" else f"{paint}-front", x, y - 13, width, 26, radius=4),
-            Text(x + width / 2, y + 4, short(layer), 11.5, text_paint(paint), "middle"),
+            Text(x + width / 2, y + 4, words, 11.5, text_paint(paint), "middle"),
         ]
-        if number and layers[number - 1].name in layer.inputs:
+        if number and before in layer.inputs:
             parts += [line("wire", (end, y), (x - 4, y)), arrow_head("head", (x, y), "right", 6)]
-        elsewhere = [name for name in layer.inputs if number and name != layers[number - 1].name]
-        if elsewhere:  # not from its neighbour: where from is said above it
-            box.append(Text(x, y - 19, "from " + ", ".join(elsewhere), 10.5, "quiet"))
-        parts.append(
-            Group(layer.name, layer.name, sentence(layer), numbers(layer, fields[layer.nodes[-1].name]), tuple(box))
-        )
+        elsewhere = [name for name in layer.inputs if name != before]
+        if elsewhere:
+            said = "from " + ", ".join(elsewhere)
+            box.append(Text(x, y - 19, said, 10.5, "quiet"))
+            width = max(width, text_width(said, 10.5) * RESERVE)
+        figures = numbers(layer, fields[layer.nodes[-1].name])
+        parts.append(Group(layer.name, layer.name, sentence(layer), figures, tuple(box)))
         end = x + width
         x = end + 28
+        before = layer.name
     return parts, (end, y), 1
 
 

@@ -18,12 +18,18 @@ def result_on_meta(function: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     """The result of a call, of the right shape and without numbers, and its multiply-adds; None: ask torch."""
     if not args or not isinstance(args[0], Tensor) or not args[0].is_meta or args[0].dim() < 2:
         return None
-    if function == "batch_norm" or (function == "relu" and not kwargs.get("inplace", args[1:])):
+    if function == "relu" and not kwargs.get("inplace", args[1:]):
         return _empty(args[0], args[0].shape), 0
+    if function == "batch_norm":
+        of_channels = [given for given in (*args[1:], *kwargs.values()) if isinstance(given, Tensor)]
+        fits = all(given.shape == args[0].shape[1:2] for given in of_channels)
+        return (_empty(args[0], args[0].shape), 0) if fits else None
     if function in ("max_pool2d", "_max_pool2d"):
         return _max_pool(args, kwargs)
     if function == "adaptive_avg_pool2d" and len(args) == 2 and type(args[1]) is int and not kwargs:
         return (_empty(args[0], (*args[0].shape[:-2], args[1], args[1])), 0) if args[0].dim() == 4 else None
+    if function == "mean" and args[0].dim() == 4 and len(args) == 1 and kwargs == {"dim": (2, 3)}:
+        return _empty(args[0], args[0].shape[:2]), 0
     if kwargs or len(args) < 2 or not isinstance(args[1], Tensor) or not args[1].is_meta:
         return None
     given, weight = args[0], args[1]
