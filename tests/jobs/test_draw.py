@@ -133,7 +133,11 @@ def test_starter_weights_say_nothing_for_a_head_that_they_lack(photo: Path) -> N
         ({"network": "vgg16", "out": "nowhere/a.svg"}, OutputError, "nowhere/a.svg can't be written"),
         ({"network": "vgg16", "image": "x.jpg", "out": "a.svg"}, SettingsError, "--out FILE.html"),
         ({"network": "vgg16", "image": "missing.jpg"}, ImageError, "missing.jpg"),
-        ({"network": "vgg11", "image": "x.jpg"}, ModelError, "vgg11 has no weights for an image"),
+        (
+            {"network": "vgg11", "image": "x.jpg"},
+            ModelError,
+            "vgg11 has no starter weights; give the folder of a run, or vgg16 or resnet50",
+        ),
         ({"network": "vgg16", "inputs": [(3, 8, 8)]}, SettingsError, "inputs are for modules"),
         ({"network": nn.Linear(3, 2), "size": 8}, SettingsError, "part of its inputs"),
         ({"network": nn.Conv2d(3, 2, 9), "inputs": [(3, 8, 8)]}, ModelError, "comes to nothing"),
@@ -148,6 +152,11 @@ def test_what_cannot_be_drawn_is_one_clear_error(
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_picture_in_the_documentation_is_what_the_command_draws() -> None:
+    written = Path(__file__).parents[2] / "docs" / "vgg16.svg"
+    assert written.read_text(encoding="utf-8") == draw("vgg16").svg
 
 
 def test_any_size_from_one_pixel_on_is_drawn() -> None:

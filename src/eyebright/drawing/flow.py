@@ -6,7 +6,7 @@ folded to blocks, so that 152 layers fit a screen. No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from eyebright.drawing.blocks import Block, Stage, find_stages
@@ -94,7 +94,8 @@ def draw_flow(graph: Graph) -> Scene:
     parts += draw_opened(opened, opened_left, _TOP - 30)
     bottom = max(y - _LINE / 2 + 24, _TOP - 30 + height + 20)
     after = stages[-1].blocks[-1].addition.followers
-    legend, right = _legend(bottom + 14, ", then ".join(["addition", *after]))
+    kinds = {"projection" if block.shortcut else "identity" for stage in stages for block in stage.blocks}
+    legend, right = _legend(bottom + 14, kinds, ", then ".join(["addition", *after]))
     right = max(right, opened_left + width, _MARGIN + text_width(facts_in_words(graph), 13) * RESERVE)
     head = [
         Text(_MARGIN, 42, graph.title, 22, "ink", is_bold=True),
@@ -236,16 +237,18 @@ def _to_open(stages: Sequence[Stage]) -> list[Block]:
     return [block for block in (identity, projection) if block is not None]
 
 
-def _legend(y: float, addition: str) -> tuple[list[Part], float]:
+def _legend(y: float, kinds: Collection[str], addition: str) -> tuple[list[Part], float]:
     """What the signs mean, on one line; and how far to the right it goes."""
     parts: list[Part] = []
     x = _MARGIN
     for kind, words in (
         ("block", "block, numbered in its stage"),
         ("identity", "identity shortcut: what came in is added as it is"),
-        ("projection", "projection shortcut: a 1x1 convolution makes the shapes agree"),
+        ("projection", "projection shortcut: a layer of its own makes the shapes agree"),
         ("plus", addition),
     ):
+        if kind in ("identity", "projection") and kind not in kinds:
+            continue
         if kind == "block":
             parts.append(rectangle("block-front", x, y - 8, 22, 15, radius=3))
         elif kind == "plus":

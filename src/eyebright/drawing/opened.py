@@ -98,6 +98,6 @@ def _shortcut_words(block: Block) -> list[str]:
 
 def _layer(words: str, paint: str, left: float, top: float, width: float) -> list[Outline | Text]:
     return [
-        rectangle(f"{paint}-front", left, top, width, _LAYER_HEIGHT, radius=4),
+        rectangle("veil" if paint == "veil" else f"{paint}-front", left, top, width, _LAYER_HEIGHT, radius=4),
         Text(left + width / 2, top + 18, words, 12, text_paint(paint), "middle"),
     ]

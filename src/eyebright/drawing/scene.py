@@ -60,7 +60,10 @@ PAINTS: dict[str, Paint] = {
     "plus": Paint(("#ffffff", "#1c1b22"), INK, 1.4),
     "plus-sign": Paint(None, INK, 1.6),
     "veil": Paint(None, ("#15899d", "#5fd0e2"), 1.2, (3, 2.5)),
-    **_solid("convolution", "#1d1c21", "#403e48", "#0c0b0f", ("#8d8996", "#a9a5b3")),
+    # Black on a black page: darker than the page there, so that the boxes look filled.
+    "convolution-front": Paint(("#1d1c21", "#08070a"), ("#8d8996", "#a9a5b3"), 0.8),
+    "convolution-top": Paint(("#403e48", "#403e48"), ("#8d8996", "#a9a5b3"), 0.8),
+    "convolution-side": Paint(("#0c0b0f", "#000000"), ("#8d8996", "#a9a5b3"), 0.8),
     **_solid("max", "#d5342b", "#ee7a6f", "#a3201a", ("#7c1712", "#ffb9b1")),
     **_solid("dense", "#2bb8cf", "#86dfea", "#15899d", ("#0b5f6e", "#c9f4fa")),
     **_solid("softmax", "#f2c230", "#fae08a", "#c79812", ("#86660a", "#fff0bd")),

@@ -102,8 +102,8 @@ def _trace_on(
     named = dict(zip(_argument_names(network, len(inputs)), inputs, strict=True))
     with _evaluating(network, recorder), torch.no_grad(), device:
         arguments = {name: torch.zeros(1, *shape) for name, shape in named.items()}
+        recorder.begin(arguments)
         with recorder:
-            recorder.begin(arguments)
             try:
                 result = torch.func.functional_call(network, dict(tensors), tuple(arguments.values()))
             except UntraceableError:

@@ -342,12 +342,10 @@ def _with_weights(subject: _Subject) -> tuple[nn.Module, Preprocessing, tuple[st
         bundle = load_bundle(subject.run)
         return bundle.model, bundle.manifest.preprocessing, bundle.manifest.class_names, "the run's own weights", ""
     entry = subject.entry
-    if entry is None or not any(weights.url is None for weights in list_weights(entry.name)):
-        title = subject.graph.title if entry is None else entry.name
-        raise ModelError(
-            f"{title} has no weights for an image to flow through; give the folder of a run, or one of "
-            + ", ".join(name for name in MODELS if any(w.url is None for w in list_weights(name)))
-        )
+    starters = [name for name in MODELS if any(weights.url is None for weights in list_weights(name))]
+    if entry is None or entry.name not in starters:
+        what = "a module of your own is drawn without one" if entry is None else f"{entry.name} has no starter weights"
+        raise ModelError(f"no image can flow through: {what}; give the folder of a run, or {' or '.join(starters)}")
     loaded = load_pretrained(entry.name, "starter", num_classes=1000)
     note = "" if loaded.head_loaded else "These weights come without a head, so there are no classes to answer with."
     source = f"the starter weights ({STARTER_PACKAGE.replace('_', '-')})"
