@@ -56,3 +56,16 @@ def test_a_shortcut_without_a_module_of_its_own_is_found() -> None:
         ("x", "add", ()),
         ("add", "add_2", ()),
     ]
+
+
+def test_an_addition_whose_inside_is_read_from_outside_is_no_block() -> None:
+    class Leaky(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            inside = self.first(x)
+            return torch.cat([self.second(inside) + x, inside], 1)
+
+    assert find_blocks(find_layers(trace(Leaky(), [(3, 8, 8)]))) == ()

@@ -42,6 +42,8 @@ def test_a_head_that_looks_at_two_stages_says_where_each_comes_from() -> None:
         model = build_model("resnet18", embed_stages=2)
     scene = draw_flow(trace(model, [(3, 64, 64)]))
     words = [text.words for text in scene.flat() if isinstance(text, Text)]
+    wires = [part for part in scene.parts if isinstance(part, Outline) and part.paint == "wire"]
+    assert sum(any(step[0] == "C" for step in wire.steps) for wire in wires) == 4  # from row to row, none to the head
     # The first average is of the stage before the last: no arrow may come to it from the last.
     assert [word for word in words if word.startswith("from ")] == [
         "from layer3.1.add",

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import chain
 
-from torch import nn
+from torch import Tensor, nn
 
 from eyebright.drawing.graph import Graph
 from eyebright.drawing.layers import find_layers
@@ -34,6 +34,20 @@ def test_what_two_readers_take_is_not_swallowed(unet: nn.Module) -> None:
     layered = find_layers(trace(unet, [(3, 32, 32)]))
     assert layered.by_name["cat_2"].inputs == ("interpolate", "down1")
     assert layered.readers["down1"] == ("max_pool2d", "cat_2")
+
+
+def test_a_result_that_is_read_twice_ends_its_layer() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(x)
+            return y.relu() + y
+
+    layers = find_layers(trace(Twice(), [(3, 4, 4)])).layers
+    assert [(layer.name, layer.followers) for layer in layers] == [("x", ()), ("conv", ()), ("relu", ()), ("add", ())]
 
 
 def test_no_work_and_no_parameter_is_lost(graph_of: GraphOf, unet: nn.Module, two_inputs: nn.Module) -> None:

@@ -53,6 +53,14 @@ def faces(scene: Scene) -> Iterator[list[Point]]:
                     yield [(float(step[1]), float(step[2])) for step in outline.steps if len(step) == 3]
 
 
+def leaders(scene: Scene) -> Iterator[tuple[float, float, float]]:
+    """The lines from boxes down to labels: x, and from where to where."""
+    for part in scene.parts:
+        if isinstance(part, Outline) and part.paint == "leader":
+            (_, x, top), (_, _, bottom) = part.steps
+            yield float(x), float(top), float(bottom)
+
+
 def check_clear(scene: Scene) -> None:
     written = texts(scene)
     for number, text in enumerate(written):
@@ -63,6 +71,9 @@ def check_clear(scene: Scene) -> None:
             assert not meet(rectangle(text), rectangle(other)), (text, other)
         for face in faces(scene):
             assert not meet(rectangle(text), face), text
+        for x, top, bottom in leaders(scene):
+            thin = [(x - 1, top), (x + 1, top), (x + 1, bottom), (x - 1, bottom)]
+            assert not meet(rectangle(text), thin), text
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -191,11 +191,11 @@ class Recorder(TorchFunctionMode):
     def explain(self, error: Exception) -> str:
         """What to say of an error that a network raised while it ran."""
         first = str(error).strip().split("\n")[0] or type(error).__name__
-        at = f"at {self._at}: " if self._at else ""
+        at = f" at {self._at}" if self._at else ""
         shapes = " and ".join(across(node.shape) for node in self._nodes if node.kind == "input")
         if self.failed_on_size(error):
-            return f"an input of {shapes} comes to nothing {at}{first}; give a larger one"
-        return f"with an input of {shapes} it fails {at}{first}"
+            return f"an input of {shapes} comes to nothing{at}: {first}; give a larger one"
+        return f"with an input of {shapes} it fails{at}: {first}"
 
     def failed_on_size(self, error: Exception) -> bool:
         words = str(error).lower()
