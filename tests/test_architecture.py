@@ -43,12 +43,20 @@ WITHOUT_TORCH = (
     "eyebright.evaluation.*",
     "eyebright.checking",
     "eyebright.checking.*",
+    "eyebright.drawing",
+    "eyebright.drawing.*",
     "eyebright.jobs.check",
     "eyebright.cli",
     "eyebright.cli.*",
 )
-# Beside rooms that go without.
-WITH_TORCH = ("eyebright.data.augment", "eyebright.data.mixing", "eyebright.data.loader")
+WITH_TORCH = (  # beside rooms that go without
+    "eyebright.data.augment",
+    "eyebright.data.mixing",
+    "eyebright.data.loader",
+    "eyebright.drawing.trace",
+    "eyebright.drawing.recorder",
+    "eyebright.drawing.shortcuts",
+)
 # `import NAME` and `from NAME import ...` of these may run a file's code when reading it.
 UNSAFE_READERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from eyebright.jobs.compare import ComparedRuns as ComparedRuns
     from eyebright.jobs.compare import compare as compare
     from eyebright.jobs.demo import demo as demo
+    from eyebright.jobs.draw import Drawing as Drawing
+    from eyebright.jobs.draw import draw as draw
     from eyebright.jobs.evaluate import evaluate as evaluate
     from eyebright.jobs.list_runs import list_runs as list_runs
     from eyebright.jobs.models import list_models as list_models
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Check": "jobs.check",
     "ComparedRuns": "jobs.compare",
+    "Drawing": "jobs.draw",
     "EvaluationReport": "evaluation.report",
     "EyebrightError": "errors",
     "Prediction": "inference.predictor",
@@ -49,6 +52,7 @@ _HOMES = {
     "check": "jobs.check",
     "compare": "jobs.compare",
     "demo": "jobs.demo",
+    "draw": "jobs.draw",
     "evaluate": "jobs.evaluate",
     "list_models": "jobs.models",
     "list_runs": "jobs.list_runs",

@@ -21,6 +21,7 @@ FLAGS = {
     "check": ["--decisions", "--out", "--wrong-labels"],
     "compare": [*STEERING, "--models"],
     "demo": ["--out", "--seed"],
+    "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
     "evaluate": ["--decisions", "--out"],
     "models": [],
     "predict": ["--out"],
@@ -30,6 +31,7 @@ FLAGS = {
 NAMES = [
     "Check",
     "ComparedRuns",
+    "Drawing",
     "EvaluationReport",
     "EyebrightError",
     "Prediction",
@@ -40,6 +42,7 @@ NAMES = [
     "check",
     "compare",
     "demo",
+    "draw",
     "evaluate",
     "list_models",
     "list_runs",

@@ -11,6 +11,7 @@ import click
 from eyebright import __version__
 from eyebright.cli.cache import cache
 from eyebright.cli.check import check
+from eyebright.cli.draw import draw
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models, runs
 from eyebright.cli.use import evaluate, predict
@@ -37,7 +38,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, check, train, compare, evaluate, predict, models, runs, cache):
+for command in (demo, check, train, compare, evaluate, predict, draw, models, runs, cache):
     cli.add_command(command)
 
 
