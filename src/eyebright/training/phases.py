@@ -10,6 +10,7 @@ Shapes: N samples, R side of the cached square, C channels, D embedding width, K
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -38,6 +39,8 @@ from eyebright.training.recipes import list_sides
 from eyebright.training.settings import Settings
 
 VALIDATION_BATCH = 64
+HOTTEST = 2.0  # the logarithm of the highest temperature; its inverse is the lowest
+TEMPERATURES_TRIED = 20
 BALANCE_POWER = 0.5
 """A rare class is helped by its size to this power: 1 would let every class count the same."""
 
@@ -348,7 +351,7 @@ def train_with_frozen_statistics(model: nn.Module) -> None:
 
 
 def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
-    """Mean cross-entropy and accuracy over the validation samples; None if a stop was requested.
+    """Cross-entropy at the best temperature and accuracy over validation samples; None if a stop was requested.
 
     Every rank takes whole batches, so the numbers are those of one process alone, bit for bit.
     """
@@ -377,5 +380,37 @@ def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
                 logits[start : start + len(some)] = found
     ranks.add([logits])
     labels = torch.from_numpy(work.labels[rows])
-    losses = nn.functional.cross_entropy(logits, labels, reduction="none")
-    return float(losses.double().mean()), float((logits.argmax(dim=1) == labels).double().mean())
+    return calibrated_loss(logits, labels), float((logits.argmax(dim=1) == labels).double().mean())
+
+
+def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
+    """Mean cross-entropy with the logits divided by the one temperature that makes it lowest.
+
+    Mixed images and smoothed labels teach a network modesty, for which plain cross-entropy would prefer the head that it
+    started from, though it is wrong more often. How sure a network is can be put right afterwards; what it confuses
+    can't.
+
+    Args:
+        logits: (N, K)
+        labels: (N,)
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, section 4.2.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return float(nn.functional.cross_entropy(logits.double() / math.exp(log_temperature), labels))
+
+    # By golden section: cross-entropy has one minimum in the temperature.
+    low, high, ratio = -HOTTEST, HOTTEST, (math.sqrt(5) - 1) / 2
+    first, second = high - ratio * (high - low), low + ratio * (high - low)
+    losses = loss(first), loss(second)
+    for _ in range(TEMPERATURES_TRIED):
+        if losses[0] <= losses[1]:
+            high, second = second, first
+            first = high - ratio * (high - low)
+            losses = loss(first), losses[0]
+        else:
+            low, first = first, second
+            second = low + ratio * (high - low)
+            losses = losses[1], loss(second)
+    return min(losses)

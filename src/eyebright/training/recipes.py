@@ -38,13 +38,23 @@ class Recipe:
     augmentation: AugmentationSettings
 
 
-STRONG = replace(FINE_TUNING, zoom=0.4, colour=0.2, erase=0.1, mixup=0.2, cutmix=1.0)
+STRONG = replace(FINE_TUNING, colour=0.2, mixup=0.2, cutmix=1.0)
 
 PRETRAINED = {
     "quick": Recipe(epochs=0, test_size=128, batch_size=32, lr=4e-5, augmentation=FINE_TUNING),
-    "standard": Recipe(epochs=8, test_size=160, batch_size=32, lr=4e-5, augmentation=FINE_TUNING),
+    "standard": Recipe(
+        epochs=8,
+        test_size=192,
+        first_size=128,
+        last_size=160,
+        batch_size=32,
+        lr=1e-4,
+        layer_decay=0.7,
+        average=1.0,
+        augmentation=STRONG,
+    ),
     "best": Recipe(
-        epochs=20,
+        epochs=24,
         test_size=224,
         first_size=128,
         last_size=192,
