@@ -26,7 +26,7 @@ FLAGS = {
     "models": [],
     "predict": ["--out"],
     "runs": [],
-    "train": [*STEERING, "--model", "--resume", "--teacher", "--weights"],
+    "train": [*STEERING, "--find-lr", "--model", "--resume", "--teacher", "--weights"],
 }
 NAMES = [
     "Check",

@@ -187,3 +187,15 @@ def test_an_embedding_of_two_stages_begins_with_the_finer_one() -> None:
         finer = one.forward_features(images)["layer3"].mean(dim=(2, 3))
     assert wide.shape == (2, 256 + 512)
     assert torch.equal(wide, torch.cat([finer, narrow], dim=1))
+
+
+@every_form
+def test_every_parameter_and_buffer_belongs_to_a_stage_in_the_order_of_computation(
+    form: tuple[str, dict[str, Any]],
+) -> None:
+    model = build_on_meta(form)
+    assert isinstance(model, nn.Module)
+    stages = [model.stage_of(name) for name in model.state_dict()]
+    assert stages == sorted(stages)
+    assert set(stages) == set(range(len(model.stages) + 1))
+    assert model.stage_of("fc.weight" if hasattr(model, "fc") else "classifier.weight") == len(model.stages)

@@ -70,6 +70,7 @@ def demo(out: Path | None, seed: int | None) -> int:
 @click.option("--weights", type=str, help="Pretrained weights: a name, a file, a run's folder, or none.")
 @click.option("--teacher", type=str, help="A run's folder: learn from its network too.")
 @click.option("--resume", "stopped", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a stopped run.")
+@click.option("--find-lr", is_flag=True, help="Only look for a learning rate: a plot and a suggestion.")
 @_steering
 def train(
     data: Path | None,
@@ -77,6 +78,7 @@ def train(
     weights: str | None,
     teacher: str | None,
     stopped: Path | None,
+    find_lr: bool,
     effort: str | None,
     out: Path | None,
     seed: int | None,
@@ -95,7 +97,7 @@ def train(
     from eyebright.jobs.train import train as run
 
     if stopped is not None:
-        given = [model, weights, teacher, effort, out, seed, file, decisions, *overrides]
+        given = [model, weights, teacher, effort, out, seed, file, decisions, find_lr or None, *overrides]
         if any(value is not None for value in given):
             raise click.UsageError(
                 "--resume keeps the run's settings; nothing else can be given but where its DATA are now"
@@ -107,6 +109,9 @@ def train(
     for name, value in (("network.weights", weights), ("training.teacher", teacher)):
         if value is not None:
             overrides = [*overrides, f"{name}={_toml_text(value)}"]
+    if find_lr:
+        steering = {"effort": effort, "out": out, "seed": seed, "settings": file, "decisions": decisions}
+        return _find_rate(data, model=model, overrides=overrides, **steering)
     with output.terminal_progress() as progress:
         result = run(
             data,
@@ -121,6 +126,19 @@ def train(
             progress=progress,
         )
     return _report_training(result)
+
+
+def _find_rate(data: Path, **steering: Any) -> int:
+    from eyebright.jobs.find_rate import find_rate
+
+    with output.terminal_progress() as progress:
+        found = find_rate(data, **steering, command=_typed(), progress=progress)
+    if found.suggested is None:
+        output.print_line("The loss fell at no rate, so none can be suggested.")
+    else:
+        output.print_line(f"Suggested:   --set training.lr={found.suggested:g}")
+    output.print_line(f"Plot:        {found.page}")
+    return 0
 
 
 def _report_training(result: Run) -> int:

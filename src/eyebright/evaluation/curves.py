@@ -42,6 +42,13 @@ def render_curves(contestants: Sequence[Contestant]) -> str:
     return '<div class="cards">' + "".join(_card(c, axis) for c in contestants) + "</div>"
 
 
+def render_rate_curve(title: str, rates: Sequence[float], losses: Sequence[float], marked: int | None) -> str:
+    """The loss at each of some learning rates that rise by equal factors, one of them marked; an SVG drawing."""
+    rounded = [float(f"{rate:.0e}") for rate in rates]
+    points = [CurvePoint(x=rate, train_loss=None, val_loss=None, val_accuracy=None) for rate in rounded]
+    return _drawing(title, points, "learning rate", False, _loss_axis(losses), [_Line("val", tuple(losses))], marked)
+
+
 def best_point(points: Sequence[CurvePoint]) -> int | None:
     """The index of the lowest validation loss, by which training chooses; of equal ones the first."""
     losses = {i: p.val_loss for i, p in enumerate(points) if p.val_loss is not None and math.isfinite(p.val_loss)}

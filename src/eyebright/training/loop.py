@@ -144,6 +144,7 @@ def run_loop(
     """
     run = _Run(Everything(model, optimizer, average), plan, keeper, ranks or Ranks(), progress, clock, beside or {})
     state = run.begin(start)
+    stepper = Stepper(model, objective, optimizer, plan, run.ranks, progress)
     total = plan.epochs * plan.batches_per_epoch
     progress.start("training", total)
     interrupted = state.epoch == 0 and not run.measure(validate, record)
@@ -161,9 +162,10 @@ def run_loop(
                 break
             rate = learning_rate(state.step, total, highest=plan.highest_lr, warmup=plan.warmup)
             set_learning_rate(optimizer, rate * SLOWER**state.rollbacks)
-            loss = run.add_gradients(objective, batch, size)
-            length = nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-            if not torch.isfinite(length):
+            stepper.step, stepper.micro_batch = state.step, state.micro_batch
+            loss, length = stepper.add_gradients(batch, size)
+            state.micro_batch = stepper.micro_batch
+            if not math.isfinite(length):
                 state = run.roll_back()
                 break
             optimizer.step()
@@ -178,6 +180,79 @@ def run_loop(
     progress.finish()
     model.load_state_dict(run.everything.best)
     return LoopResult(records=tuple(state.records), best_epoch=state.best_epoch, interrupted=interrupted)
+
+
+@final
+class Stepper:
+    """Adds up the gradient of a batch, part by part and rank by rank; the step itself is the caller's.
+
+    Args:
+        model, objective, optimizer, plan: see `run_loop`.
+        ranks: the processes that train together.
+        progress: told when memory has run out.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        plan: LoopPlan,
+        ranks: Ranks,
+        progress: Progress,
+    ) -> None:
+        self._model = model
+        self._forward: nn.Module = torch.compile(model) if plan.compiled else model  # type: ignore[assignment]
+        self._objective = objective
+        self._optimizer = optimizer
+        self._plan = plan
+        self._ranks = ranks
+        self._progress = progress
+        self.step = 0
+        """Which step this is; dropout depends on it."""
+        self.micro_batch = plan.micro_batch
+        """How many samples go through the network at once."""
+
+    def add_gradients(self, batch: SplittableBatch, size: int) -> tuple[float, float]:
+        """The gradient of a whole batch into the model, no longer than `CLIP`.
+
+        Args:
+            batch: this process's share.
+            size: of the whole batch.
+
+        Returns:
+            What this process's share adds to the batch's mean loss, and how long the gradient was.
+        """
+
+        def add(micro_batch: int) -> float:
+            self._optimizer.zero_grad(set_to_none=True)
+            loss = 0.0
+            for number, part in enumerate(batch.split(max(1, round(len(batch) / micro_batch)))):
+                torch.manual_seed(_seed(self._plan.seed, self.step, self._ranks.rank, number))
+                with torch.autocast(self._plan.device.split(":")[0], torch.bfloat16, enabled=self._plan.bfloat16):
+                    share = self._objective(self._forward, part) * (len(part) / size)
+                share.backward()  # type: ignore[no-untyped-call]
+                loss += float(share.detach())
+            return loss
+
+        loss = 0.0
+        if len(batch):
+            loss, self.micro_batch = with_fewer(add, self.micro_batch, self._say_fewer)
+        else:
+            self._optimizer.zero_grad(set_to_none=True)
+        if self._ranks.size > 1:
+            trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+            for parameter in trained:
+                if parameter.grad is None:  # no sample of this batch fell to this process
+                    parameter.grad = torch.zeros_like(parameter)
+            self._ranks.add([parameter.grad for parameter in trained if parameter.grad is not None])
+        return loss, float(nn.utils.clip_grad_norm_(self._model.parameters(), CLIP))
+
+    def _say_fewer(self, micro_batch: int) -> None:
+        self._progress.warn(
+            f"out of memory: on with {micro_batch} images at once instead of {2 * micro_batch}; "
+            "a step still follows the gradient of the whole batch"
+        )
 
 
 @final
@@ -198,7 +273,6 @@ class _Run:
         self.plan = plan
         self.ranks = ranks
         self.state = LoopState(micro_batch=plan.micro_batch)
-        self._forward: nn.Module = torch.compile(everything.model) if plan.compiled else everything.model  # type: ignore[assignment]
         self._keeper = keeper
         self._progress = progress
         self._clock = clock
@@ -278,36 +352,6 @@ class _Run:
         self.save(milestone=True)  # or the newest snapshot would be one from after it
         return self.state
 
-    def add_gradients(self, objective: Objective, batch: SplittableBatch, size: int) -> float:
-        """The gradient of a whole batch into the model; returns what this process's share adds to its mean loss."""
-
-        def add(micro_batch: int) -> float:
-            self.everything.optimizer.zero_grad(set_to_none=True)
-            loss = 0.0
-            for number, part in enumerate(batch.split(max(1, round(len(batch) / micro_batch)))):
-                torch.manual_seed(_seed(self.plan.seed, self.state.step, self.ranks.rank, number))
-                with torch.autocast(_kind(self.plan.device), torch.bfloat16, enabled=self.plan.bfloat16):
-                    share = objective(self._forward, part) * (len(part) / size)
-                share.backward()  # type: ignore[no-untyped-call]
-                loss += float(share.detach())
-            return loss
-
-        loss, fits = with_fewer(add, self.state.micro_batch, self._say_fewer) if len(batch) else (0.0, None)
-        self.state.micro_batch = fits or self.state.micro_batch
-        if self.ranks.size > 1:
-            trained = [parameter for parameter in self.everything.model.parameters() if parameter.requires_grad]
-            for parameter in trained:
-                if parameter.grad is None:  # no sample of this batch fell to this process
-                    parameter.grad = torch.zeros_like(parameter)
-            self.ranks.add([parameter.grad for parameter in trained if parameter.grad is not None])
-        return loss
-
-    def _say_fewer(self, micro_batch: int) -> None:
-        self._progress.warn(
-            f"out of memory: on with {micro_batch} images at once instead of {2 * micro_batch}; "
-            "a step still follows the gradient of the whole batch"
-        )
-
     def measure(self, validate: Validate, record: Record) -> bool:
         """Validate, note the results, and turn to the next epoch; False if a stop was requested on the way."""
         state, model, average = self.state, self.everything.model, self.everything.average
@@ -355,7 +399,3 @@ class _Run:
 def _seed(*parts: int) -> int:
     """One seed made of several numbers, unlike that of any other numbers."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _kind(device: str) -> str:
-    return device.split(":")[0]

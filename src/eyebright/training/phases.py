@@ -10,6 +10,7 @@ Shapes: N samples, R side of the cached square, C channels, D embedding width, K
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -31,10 +32,11 @@ from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress
 from eyebright.training.checkpoint import Keeper, Snapshot
 from eyebright.training.history import EpochRecord
-from eyebright.training.loop import LoopPlan, LoopResult, run_loop
+from eyebright.training.loop import LoopPlan, LoopResult, Stepper, run_loop
 from eyebright.training.memory import with_fewer
 from eyebright.training.objective import CrossEntropy, Distillation, Objective, weigh_classes
 from eyebright.training.optim import WeightAverage, build_optimizer
+from eyebright.training.rates import TriedRate, try_rates
 from eyebright.training.recipes import list_sides
 from eyebright.training.settings import Settings
 
@@ -265,10 +267,67 @@ def _train_epochs(
     work: Work, snapshot: Snapshot | None, earlier: Sequence[EpochRecord], taught: NDArray[np.float32] | None
 ) -> LoopResult:
     """Train the network on augmented images."""
+    model, optimizer = _start_epochs(work)
+    batches = _list_batches(work, taught)
+    steering = work.settings.training
+    window = steering.average * batches.per_epoch
+    result = run_loop(
+        model,
+        batches.epoch,
+        _choose_objective(work, taught is not None),
+        optimizer,
+        lambda network: validate(network, work),
+        _plan(work, batches),
+        start=snapshot,
+        beside={"head_records": _plain(earlier)},
+        keeper=work.keeper,
+        clock=work.clock,
+        progress=work.progress,
+        ranks=work.ranks,
+        average=WeightAverage(model, 1 - 1 / window) if window > 1 else None,
+        set_train_mode=_train_mode(work),
+        record=lambda records: work.watch.history([*earlier, *records]),
+    )
+    model.requires_grad_(True)
+    return result
+
+
+def try_learning_rates(work: Work, head_wanted: bool) -> tuple[TriedRate, ...]:
+    """Fit the head first, if one is wanted, then take a few steps at rising rates."""
+    if head_wanted:
+        _fit_head(work, None)
+    model, optimizer = _start_epochs(work)
+    batches = _list_batches(work, None)
+    forever = (batch for epoch in itertools.count(1) for batch in batches.epoch(epoch))
+    _train_mode(work)(model)
+    stepper = Stepper(model, _choose_objective(work, False), optimizer, _plan(work, batches), work.ranks, work.progress)
+
+    def step() -> float | None:
+        batch, size = next(forever)
+        loss, length = stepper.add_gradients(batch, size)
+        if not math.isfinite(length):
+            return None
+        optimizer.step()
+        stepper.step += 1
+        return loss
+
+    return try_rates(step, optimizer, progress=work.progress)
+
+
+def _start_epochs(work: Work) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The network in its place, and the optimiser of what is trained of it."""
     steering = work.settings.training
     model = work.model.to(work.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scales = _set_depths(model, steering.freeze_stages, steering.layer_decay)
-    batches = Batches(
+    optimizer = build_optimizer(
+        model, kind=steering.optimiser, lr=steering.lr, weight_decay=steering.weight_decay, scales=scales
+    )
+    return model, optimizer
+
+
+def _list_batches(work: Work, taught: NDArray[np.float32] | None) -> Batches:
+    steering = work.settings.training
+    return Batches(
         squares=work.squares,
         targets=np.eye(work.num_classes, dtype=np.float32)[work.labels],
         rows=work.train_rows,
@@ -283,41 +342,27 @@ def _train_epochs(
         device=work.device,
         share=lambda places: np.asarray(work.ranks.share_of(places)),  # type: ignore[arg-type]
     )
-    window = steering.average * batches.per_epoch
-    optimizer = build_optimizer(
-        model, kind=steering.optimiser, lr=steering.lr, weight_decay=steering.weight_decay, scales=scales
+
+
+def _plan(work: Work, batches: Batches) -> LoopPlan:
+    steering = work.settings.training
+    return LoopPlan(
+        epochs=steering.epochs,
+        batches_per_epoch=batches.per_epoch,
+        samples_per_epoch=len(work.train_rows),
+        highest_lr=steering.lr,
+        warmup=steering.warmup,
+        micro_batch=steering.micro_batch,
+        seed=work.settings.seed,
+        patience=steering.patience,
+        bfloat16=steering.precision == "bfloat16",
+        compiled=steering.compile,
+        device=work.device,
     )
-    result = run_loop(
-        model,
-        batches.epoch,
-        _choose_objective(work, taught is not None),
-        optimizer,
-        lambda network: validate(network, work),
-        LoopPlan(
-            epochs=steering.epochs,
-            batches_per_epoch=batches.per_epoch,
-            samples_per_epoch=len(work.train_rows),
-            highest_lr=steering.lr,
-            warmup=steering.warmup,
-            micro_batch=steering.micro_batch,
-            seed=work.settings.seed,
-            patience=steering.patience,
-            bfloat16=steering.precision == "bfloat16",
-            compiled=steering.compile,
-            device=work.device,
-        ),
-        start=snapshot,
-        beside={"head_records": _plain(earlier)},
-        keeper=work.keeper,
-        clock=work.clock,
-        progress=work.progress,
-        ranks=work.ranks,
-        average=WeightAverage(model, 1 - 1 / window) if window > 1 else None,
-        set_train_mode=train_with_frozen_statistics if work.frozen_statistics else nn.Module.train,
-        record=lambda records: work.watch.history([*earlier, *records]),
-    )
-    model.requires_grad_(True)
-    return result
+
+
+def _train_mode(work: Work) -> Callable[[nn.Module], object]:
+    return train_with_frozen_statistics if work.frozen_statistics else nn.Module.train
 
 
 def _set_depths(model: nn.Module, frozen: int, decay: float) -> dict[str, float]:
@@ -386,8 +431,8 @@ def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
 def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
     """Mean cross-entropy with the logits divided by the one temperature that makes it lowest.
 
-    Mixed images and smoothed labels teach a network modesty, for which plain cross-entropy would prefer the head that it
-    started from, though it is wrong more often. How sure a network is can be put right afterwards; what it confuses
+    Mixed images and smoothed labels teach a network modesty, for which plain cross-entropy would prefer the head that
+    it started from, though it is wrong more often. How sure a network is can be put right afterwards; what it confuses
     can't.
 
     Args:

@@ -7,7 +7,8 @@ Shapes: N samples, R side of the cached square, C channels, D embedding width, K
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,19 +18,20 @@ from torch import nn
 
 from eyebright.bundle.manifest import Architecture
 from eyebright.bundle.store import describe_architecture
-from eyebright.data.cache import read_squares
+from eyebright.data.cache import Squares, read_squares
 from eyebright.data.disk_cache import FOLDER, SquareCache
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.distributed.ranks import Ranks
 from eyebright.embedding.embed import computes_bfloat16
-from eyebright.errors import ImageError
+from eyebright.errors import ImageError, SettingsError
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
-from eyebright.training.checkpoint import InMemory, Keeper, share_snapshot
+from eyebright.training.checkpoint import InMemory, Keeper, Snapshot, share_snapshot
 from eyebright.training.history import EpochRecord
-from eyebright.training.phases import Clock, Watch, Work, run_phases
+from eyebright.training.phases import Clock, Watch, Work, run_phases, try_learning_rates
+from eyebright.training.rates import TriedRate
 from eyebright.training.recipes import resolve
 from eyebright.training.settings import Settings
 from eyebright.training.start import (
@@ -104,78 +106,148 @@ def train(
         ModelError, WeightsError, SettingsError: what was asked for does not exist or does not fit.
         KeyboardInterrupt: stopped before there was anything to keep.
     """
-    progress, watch = progress or SilentProgress(), watch or Watch()
-    keeper, ranks = keeper or InMemory(), ranks or Ranks()
+    progress, ranks = progress or SilentProgress(), ranks or Ranks()
+    with _working(settings, ranks) as device:
+        ready = _set_up(table, settings, device, keeper or InMemory(), ranks, watch or Watch(), digests, progress)
+        work = ready.work
+        taught = None if teach is None else teach(ready.table)
+        history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
+    return TrainedNetwork(
+        model=work.model.cpu().eval(),
+        architecture=describe_architecture(work.model, work.settings.model),
+        preprocessing=work.preprocessing,
+        class_names=ready.table.classes,
+        settings=work.settings,
+        history=history,
+        weights=ready.weights,
+        fingerprint=ready.squares.fingerprint,
+        digests=dict(zip(ready.table.names, ready.squares.digests, strict=True)),
+        unreadable={ready.table.names[row]: error for row, error in ready.squares.errors.items()},
+        seconds=work.clock.seconds,
+        interrupted=interrupted,
+    )
+
+
+def find_learning_rate(
+    table: SampleTable,
+    settings: Settings,
+    *,
+    digests: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> tuple[TriedRate, ...]:
+    """What a few steps at rising learning rates do to the loss of the network that `train` would train.
+
+    Args:
+        table, settings, digests, progress: see `train`.
+
+    Raises:
+        SettingsError: these settings train nothing but a head, which has no learning rate.
+        KeyboardInterrupt: a stop was requested.
+    """
+    progress, ranks = progress or SilentProgress(), Ranks()
+    with _working(settings, ranks) as device:
+        ready = _set_up(table, settings, device, InMemory(), ranks, Watch(), digests, progress)
+        if not ready.work.settings.training.epochs:
+            raise SettingsError(
+                f"--effort {settings.effort} fits only a head on the pretrained network, which has no learning rate; "
+                "look for one with --effort standard or best"
+            )
+        return try_learning_rates(ready.work, ready.head_wanted)
+
+
+@contextmanager
+def _working(settings: Settings, ranks: Ranks) -> Iterator[str]:
+    """The device to work on, with everything random seeded and nothing of that left behind."""
     device = choose_device(settings.training.device)
     if device.startswith("cuda") and ranks.size > 1:
         device = ranks.device
     with torch.random.fork_rng(devices=[]), fast_matmul(device):
         torch.manual_seed(settings.seed % 2**63)
-        snapshot = share_snapshot(ranks, keeper.load() if ranks.leads else None)
-        clock = Clock(0.0 if snapshot is None else float(snapshot.state["seconds"]))
-        settings = replace(settings, model=find_model(settings.model).name)
-        source = choose_weights(settings)
-        rows = np.flatnonzero(table.splits != SPLITS.index("test"))
-        table = table.take(rows)
-        # Going on with a plain CNN is training it: there are no pretrained ones.
-        pretrained = source is not None and settings.model != "cnn"
-        settings = resolve(
-            settings,
-            pretrained=pretrained,
-            short_side=median_short_side(table) if settings.data.image_size == 0 else 0,
-            num_train=len(table.rows("train")),
-            class_counts=count_classes(table).tolist(),
-        )
-        if not settings.training.precision:
-            fast = "bfloat16" if computes_bfloat16(device) else "float32"
-            settings = replace(settings, training=replace(settings.training, precision=fast))
-        start = build_network(table, settings, source, progress)
-        model, preprocessing = start.model, start.preprocessing
-        # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.
-        seen = replace(settings.data, image_size=preprocessing.image_size, fit=preprocessing.fit)
-        settings = replace(settings, data=seen)
-        squares = read_squares(
-            table,
-            preprocessing,
-            progress=progress,
-            threads=settings.training.threads or None,
-            digests=None if digests is None else [digests[row] for row in rows.tolist()],
-            cache=SquareCache(cache_folder() / FOLDER) if settings.data.cache else None,
-        )
-        train_rows, val_rows = usable_rows(table, squares)
-        if source is None:
-            preprocessing = measure_colours(squares.images, train_rows, preprocessing)
-        watch.settings(settings)
-        work = Work(
-            model=model,
-            squares=squares.images,
-            labels=table.labels,
-            train_rows=train_rows,
-            val_rows=val_rows,
-            preprocessing=preprocessing,
-            settings=settings,
-            pretrained=pretrained,
-            frozen_statistics=source is not None,
-            device=device,
-            keeper=keeper,
-            ranks=ranks,
-            clock=clock,
-            watch=watch,
-            progress=progress,
-        )
-        head_wanted = source is not None and not (start.head_loaded and settings.training.epochs)
-        history, interrupted = run_phases(work, snapshot, head_wanted, None if teach is None else teach(table))
-    return TrainedNetwork(
-        model=model.cpu().eval(),
-        architecture=describe_architecture(model, settings.model),
+        yield device
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """All that is needed to begin."""
+
+    work: Work
+    table: SampleTable
+    """Without the test samples."""
+    squares: Squares
+    weights: str
+    """Where the network starts, in words."""
+    snapshot: Snapshot | None
+    head_wanted: bool
+
+
+def _set_up(
+    table: SampleTable,
+    settings: Settings,
+    device: str,
+    keeper: Keeper,
+    ranks: Ranks,
+    watch: Watch,
+    digests: Sequence[str] | None,
+    progress: Progress,
+) -> _Ready:
+    """Choose what is to be chosen, build the network and read the images."""
+    snapshot = share_snapshot(ranks, keeper.load() if ranks.leads else None)
+    clock = Clock(0.0 if snapshot is None else float(snapshot.state["seconds"]))
+    settings = replace(settings, model=find_model(settings.model).name)
+    source = choose_weights(settings)
+    rows = np.flatnonzero(table.splits != SPLITS.index("test"))
+    table = table.take(rows)
+    # Going on with a plain CNN is training it: there are no pretrained ones.
+    pretrained = source is not None and settings.model != "cnn"
+    settings = resolve(
+        settings,
+        pretrained=pretrained,
+        short_side=median_short_side(table) if settings.data.image_size == 0 else 0,
+        num_train=len(table.rows("train")),
+        class_counts=count_classes(table).tolist(),
+    )
+    if not settings.training.precision:
+        fast = "bfloat16" if computes_bfloat16(device) else "float32"
+        settings = replace(settings, training=replace(settings.training, precision=fast))
+    start = build_network(table, settings, source, progress)
+    preprocessing = start.preprocessing
+    # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.
+    seen = replace(settings.data, image_size=preprocessing.image_size, fit=preprocessing.fit)
+    settings = replace(settings, data=seen)
+    squares = read_squares(
+        table,
+        preprocessing,
+        progress=progress,
+        threads=settings.training.threads or None,
+        digests=None if digests is None else [digests[row] for row in rows.tolist()],
+        cache=SquareCache(cache_folder() / FOLDER) if settings.data.cache else None,
+    )
+    train_rows, val_rows = usable_rows(table, squares)
+    if source is None:
+        preprocessing = measure_colours(squares.images, train_rows, preprocessing)
+    watch.settings(settings)
+    work = Work(
+        model=start.model,
+        squares=squares.images,
+        labels=table.labels,
+        train_rows=train_rows,
+        val_rows=val_rows,
         preprocessing=preprocessing,
-        class_names=table.classes,
         settings=settings,
-        history=history,
+        pretrained=pretrained,
+        frozen_statistics=source is not None,
+        device=device,
+        keeper=keeper,
+        ranks=ranks,
+        clock=clock,
+        watch=watch,
+        progress=progress,
+    )
+    return _Ready(
+        work=work,
+        table=table,
+        squares=squares,
         weights=start.description,
-        fingerprint=squares.fingerprint,
-        digests=dict(zip(table.names, squares.digests, strict=True)),
-        unreadable={table.names[row]: error for row, error in squares.errors.items()},
-        seconds=clock.seconds,
-        interrupted=interrupted,
+        snapshot=snapshot,
+        head_wanted=source is not None and not (start.head_loaded and settings.training.epochs),
     )

@@ -1,0 +1,180 @@
+"""What the settings of a recipe do to a whole run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eyebright.errors import BundleError, MissingExtraError, SettingsError
+from eyebright.jobs import runs
+from eyebright.jobs.teach import teacher_of
+from eyebright.jobs.train import Run, train
+from eyebright.progress import SilentProgress
+from eyebright.settings import load_settings
+from eyebright.training.settings import Settings
+
+CNN = ["training.epochs=2", "network.width=small"]
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    return load_file(run.folder / "bundle" / "weights.safetensors")
+
+
+def test_a_teacher_is_learned_from(run: Run, photos: Path, tmp_path: Path) -> None:
+    teacher = f"training.teacher={json.dumps(str(run.folder))}"
+    plain = train(photos, model="cnn", out=tmp_path / "plain", overrides=CNN)
+    taught = train(photos, model="cnn", out=tmp_path / "taught", overrides=[*CNN, teacher])
+    again = train(photos, model="cnn", out=tmp_path / "again", overrides=[*CNN, teacher])
+    deaf = train(photos, model="cnn", out=tmp_path / "deaf", overrides=[*CNN, teacher, "training.teacher_share=0.0"])
+    assert not torch.equal(weights_of(plain)["fc.weight"], weights_of(taught)["fc.weight"])
+    assert torch.equal(weights_of(again)["fc.weight"], weights_of(taught)["fc.weight"])
+    assert torch.equal(weights_of(plain)["fc.weight"], weights_of(deaf)["fc.weight"])
+
+
+def test_a_teacher_says_of_each_image_and_its_mirror_what_it_would_predict(run: Run, photos: Path) -> None:
+    from eyebright.data.sources import read_samples
+
+    settings = load_settings(Settings, overrides=[f"training.teacher={json.dumps(str(run.folder))}"])
+    teach = teacher_of(settings, SilentProgress())
+    assert teach is not None
+    table = read_samples(photos).take([0, 20, 40])
+    taught = teach(table)
+    assert taught.shape == (2, 3, 3)
+    for row, name in enumerate(table.names):
+        image = np.asarray(run.predictor.preprocessing.square(_pixels(photos / name)))
+        for side, view in enumerate((image, image[:, ::-1].copy())):
+            expected = run.predictor.predict(view).probabilities
+            shares = np.exp(taught[side, row] - taught[side, row].max())
+            found = dict(zip(table.classes, shares / shares.sum(), strict=True))
+            assert {name: pytest.approx(share, abs=1e-4) for name, share in expected.items()} == found
+
+
+def _pixels(path: Path) -> Any:
+    from eyebright.data.decode import decode
+
+    return decode(path.read_bytes(), str(path))
+
+
+def test_a_teacher_that_knows_other_classes_or_is_not_there_is_refused(run: Run, tmp_path: Path) -> None:
+    labels = np.arange(40) % 2
+    images = np.random.default_rng(0).integers(0, 255, (40, 16, 16, 3), dtype=np.uint8)
+    with pytest.raises(SettingsError, match="knows no class 0; it knows blue, green, red"):
+        train(
+            (images, labels),
+            model="cnn",
+            out=tmp_path / "r",
+            overrides=[*CNN, f"training.teacher={json.dumps(str(run.folder))}"],
+        )
+    with pytest.raises(BundleError, match="there is no folder nowhere"):
+        train((images, labels), model="cnn", out=tmp_path / "r", overrides=[*CNN, "training.teacher=nowhere"])
+    assert not (tmp_path / "r").exists()
+
+
+def test_frozen_stages_stay_as_they_came_and_lower_ones_learn_less(
+    photos: Path, resnet_weights: Path, tmp_path: Path
+) -> None:
+    start = load_file(resnet_weights)
+    settings = ["training.epochs=1", "data.image_size=32", "network.stride_in=3x3", "training.freeze_stages=2"]
+    settings += [f"network.weights={json.dumps(str(resnet_weights))}", "training.layer_decay=0.1", "training.average=0"]
+    # The best epoch must not be the one before training.
+    settings += ["training.lr=0.01"]
+    found = weights_of(train(photos, model="resnet18", effort="standard", out=tmp_path / "r", overrides=settings))
+    kept = [name for name in found if name in start and "fc" not in name]
+    moved = {name: float((found[name] - start[name]).abs().max()) for name in kept}
+    assert all(change == 0 for name, change in moved.items() if name.startswith(("conv1", "bn1", "layer1")))
+    changes = [moved[f"layer{number}.0.conv1.weight"] for number in (2, 3, 4)]
+    if max(changes) > 0:  # else the head alone was the best there was
+        assert changes[0] < 0.2 * changes[1] < 0.04 * changes[2] * 1.5
+
+
+@pytest.mark.parametrize("balance", ["weights", "sampling"])
+def test_rare_classes_can_be_helped(tmp_path: Path, balance: str) -> None:
+    chance = np.random.default_rng(0)
+    labels = np.array([0] * 150 + [1] * 30)
+    images = chance.integers(0, 200, (180, 16, 16, 3), dtype=np.uint8)
+    images[labels == 1, :, :, 0] += 12  # hard to tell: a classifier leans towards the larger class
+    found = []
+    for number, how in enumerate(("none", balance)):
+        settings = ["training.epochs=10", "network.width=small", f"training.balance={how}"]
+        run = train((images, labels), model="cnn", out=tmp_path / str(number), overrides=settings)
+        found.append(np.mean([answer.probabilities["1"] for answer in run.predictor.predict(images)]))
+    assert found[1] > found[0] + 0.005
+
+
+def test_imbalance_is_noticed_and_written_down(tmp_path: Path) -> None:
+    labels = np.array([0] * 200 + [1] * 12)
+    images = np.random.default_rng(0).integers(0, 255, (212, 16, 16, 3), dtype=np.uint8)
+    train((images, labels), model="cnn", out=tmp_path / "r", overrides=CNN)
+    assert load_settings(Settings, file=tmp_path / "r" / runs.SETTINGS).training.balance == "weights"
+
+
+def test_what_is_chosen_is_written_down_and_gives_the_same_again(photos: Path, tmp_path: Path) -> None:
+    first = train(photos, model="cnn", effort="best", out=tmp_path / "a", overrides=CNN)
+    second = train(photos, settings=tmp_path / "a" / runs.SETTINGS, out=tmp_path / "b")
+    assert (first.folder / runs.SETTINGS).read_text() == (second.folder / runs.SETTINGS).read_text()
+    assert all(torch.equal(tensor, weights_of(second)[name]) for name, tensor in weights_of(first).items())
+
+
+class Told:
+    """Stands in for TensorBoard's writer or for MLflow."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.lines: list[tuple[str, float, int]] = []
+        self.ended = False
+        BOARDS.append(self)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.lines.append((name, value, step))
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.ended = True
+
+
+BOARDS: list[Told] = []
+
+
+def test_results_go_to_tensorboard_and_mlflow_if_wanted(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[str, float, int]] = []
+    ended: list[bool] = []
+    mlflow = SimpleNamespace(
+        start_run=lambda: None,
+        log_metric=lambda name, value, step: logged.append((name, value, step)),
+        end_run=lambda: ended.append(True),
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", SimpleNamespace(SummaryWriter=Told))
+    settings = [*CNN, "training.tensorboard=true", "training.mlflow=true"]
+    train(photos, model="cnn", out=tmp_path / "r", overrides=settings)
+    (board,) = BOARDS
+    assert board.ended
+    assert ended == [True]
+    assert [(name, step) for name, _, step in board.lines] == [
+        ("epochs/val_loss", 0),
+        ("epochs/val_accuracy", 0),
+        *((f"epochs/{name}", epoch) for epoch in (1, 2) for name in ("train_loss", "val_loss", "val_accuracy")),
+    ]
+    assert [(name.replace(".", "/"), value, step) for name, value, step in logged] == board.lines
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_what_is_not_installed_says_what_to_install(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for module in ("mlflow", "torch.utils.tensorboard"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf"training\.{name}=true .*eyebright\[{name}\]"):
+        train(photos, model="cnn", out=tmp_path / "r", overrides=[*CNN, f"training.{name}=true"])
+    assert not (tmp_path / "r").exists()
