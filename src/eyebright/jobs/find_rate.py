@@ -79,7 +79,7 @@ def find_rate(
         found = FoundRate(folder, tried, suggest_rate(tried))
         plain = {"suggested": found.suggested, "tried": [asdict(one) for one in tried]}
         runs.write_text(folder / RATES_JSON, json.dumps(plain, indent=1) + "\n")
-        runs.write_text(folder / RATES_HTML, _render(found, f"{entry.title} on {name}", command))
+        runs.write_text(folder / RATES_HTML, _render(found, f"{entry.title} learning {name}", command))
         return found
 
 
@@ -93,9 +93,11 @@ def _render(found: FoundRate, what: str, command: str) -> str:
     else:
         words = "The loss fell at no rate: the network is as good as these steps can make it, or the data are too few."
     body = (
-        f"<header><h1>Learning rates of {markup.text(what)}</h1><p>{words}</p></header><main><section>"
-        f'<article class="card"><figure><figcaption>Loss, a running average, one step at each rate</figcaption>'
+        '<main><header><p class="kicker">Eyebright learning rate</p>'
+        f"<h1>{markup.text(what)}</h1><p>{words}</p></header>"
+        '<section><article class="card"><figure>'
+        "<figcaption>Loss, as a running average, with one step at each rate</figcaption>"
         f"{render_rate_curve('Loss by learning rate', rates, losses, marked)}</figure></article>"
         f'<p class="quiet">{markup.text(command)}</p></section></main>'
     )
-    return build_page(f"Learning rates of {what}", body)
+    return build_page(f"Learning rate: {what}", body)
