@@ -29,10 +29,12 @@ from eyebright.embedding.embed import computes_bfloat16
 from eyebright.models.catalog import build_model
 from eyebright.progress import SilentProgress
 from eyebright.training.checkpoint import Snapshot
-from eyebright.training.loop import CLIP, LoopPlan, run_loop
+from eyebright.training.epochs import train_with_frozen_statistics
+from eyebright.training.loop import run_loop
 from eyebright.training.objective import CrossEntropy
 from eyebright.training.optim import build_optimizer
-from eyebright.training.phases import train_with_frozen_statistics
+from eyebright.training.plan import LoopPlan
+from eyebright.training.step import CLIP
 
 CLASSES = 6
 STEPS = 3

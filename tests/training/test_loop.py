@@ -14,10 +14,11 @@ from eyebright.data.loader import Batch
 from eyebright.progress import SilentProgress
 from eyebright.training.checkpoint import InMemory, Snapshot
 from eyebright.training.history import EpochRecord
-from eyebright.training.loop import DivergedError, LoopPlan, LoopResult, run_loop
+from eyebright.training.loop import DivergedError, LoopResult, run_loop
 from eyebright.training.memory import TooLittleMemoryError
 from eyebright.training.objective import CrossEntropy, LabelledBatch
 from eyebright.training.optim import WeightAverage, build_optimizer, learning_rate
+from eyebright.training.plan import LoopPlan
 
 PLAN = LoopPlan(epochs=3, batches_per_epoch=5, samples_per_epoch=40, highest_lr=0.1, warmup=0.2, micro_batch=8, seed=3)
 

@@ -40,10 +40,10 @@ from eyebright.progress import Progress
 from eyebright.settings import to_toml
 from eyebright.training.checkpoint import Checkpoints
 from eyebright.training.history import EpochRecord, HistoryWriter
-from eyebright.training.phases import Watch
 from eyebright.training.settings import Settings
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
+from eyebright.training.work import Watch
 
 Report = Callable[[Contestant], object]
 """Told of the measured classifier before its run counts as finished."""

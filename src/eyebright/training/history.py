@@ -23,7 +23,7 @@ class EpochRecord:
     train_loss: float | None
     """None where it was not measured."""
     val_loss: float
-    """For epochs at the temperature that suits it best: see `phases.calibrated_loss`."""
+    """For epochs at the temperature that suits it best: see `validation.calibrated_loss`."""
     val_accuracy: float
     seconds: float
     """Since training began."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, final
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -20,27 +19,15 @@ from eyebright.errors import EyebrightError
 from eyebright.progress import Progress
 from eyebright.training.checkpoint import Keeper, NotFiniteError, Snapshot, share_snapshot
 from eyebright.training.history import EpochRecord
-from eyebright.training.memory import with_fewer
-from eyebright.training.objective import LabelledBatch, Objective
+from eyebright.training.objective import Objective
 from eyebright.training.optim import WeightAverage, learning_rate, set_learning_rate
+from eyebright.training.plan import LoopPlan
 from eyebright.training.state import PHASE, Everything, LoopState, copy_weights
+from eyebright.training.step import SplittableBatch, Stepper
 
-CLIP = 1.0  # the longest gradient that a step may follow
 MILESTONE_STEPS = 40  # at least so many steps lie between two places that training can be rolled back to
 ROLLBACKS = 3
 SLOWER = 0.1  # what a rollback multiplies the learning rate by
-
-
-class Part(LabelledBatch, Protocol):
-    """Some samples of a batch."""
-
-    def __len__(self) -> int: ...
-
-
-class SplittableBatch(Part, Protocol):
-    """A batch whose gradient can be added up from parts."""
-
-    def split(self, parts: int) -> Sequence[Part]: ...
 
 
 EpochOfBatches = Callable[[int, int], Iterator[tuple[SplittableBatch, int]]]
@@ -60,32 +47,6 @@ class Timer(Protocol):
 
 class DivergedError(EyebrightError):
     """The loss became no number, again and again; training can't go on with these settings."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopPlan:
-    """What is to be done."""
-
-    epochs: int
-    """How many at the most."""
-    batches_per_epoch: int
-    samples_per_epoch: int
-    """In all batches of an epoch, over all processes."""
-    highest_lr: float
-    """See `learning_rate`."""
-    warmup: float
-    """See `learning_rate`."""
-    micro_batch: int
-    """How many samples go through the network at once; the gradients of a batch are added up."""
-    seed: int = 0
-    """Dropout depends on it, the step and the place in the batch, and on nothing else."""
-    patience: int = 0
-    """After so many epochs without a better one training ends; 0: never."""
-    bfloat16: bool = False
-    """Whether the forward pass computes in bfloat16; weights, gradients and steps stay float32."""
-    compiled: bool = False
-    """Whether `torch.compile` makes the network's forward and backward pass."""
-    device: str = "cpu"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,79 +141,6 @@ def run_loop(
     progress.finish()
     model.load_state_dict(run.everything.best)
     return LoopResult(records=tuple(state.records), best_epoch=state.best_epoch, interrupted=interrupted)
-
-
-@final
-class Stepper:
-    """Adds up the gradient of a batch, part by part and rank by rank; the step itself is the caller's.
-
-    Args:
-        model, objective, optimizer, plan: see `run_loop`.
-        ranks: the processes that train together.
-        progress: told when memory has run out.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        optimizer: torch.optim.Optimizer,
-        plan: LoopPlan,
-        ranks: Ranks,
-        progress: Progress,
-    ) -> None:
-        self._model = model
-        self._forward: nn.Module = torch.compile(model) if plan.compiled else model  # type: ignore[assignment]
-        self._objective = objective
-        self._optimizer = optimizer
-        self._plan = plan
-        self._ranks = ranks
-        self._progress = progress
-        self.step = 0
-        """Which step this is; dropout depends on it."""
-        self.micro_batch = plan.micro_batch
-        """How many samples go through the network at once."""
-
-    def add_gradients(self, batch: SplittableBatch, size: int) -> tuple[float, float]:
-        """The gradient of a whole batch into the model, no longer than `CLIP`.
-
-        Args:
-            batch: this process's share.
-            size: of the whole batch.
-
-        Returns:
-            What this process's share adds to the batch's mean loss, and how long the gradient was.
-        """
-
-        def add(micro_batch: int) -> float:
-            self._optimizer.zero_grad(set_to_none=True)
-            loss = 0.0
-            for number, part in enumerate(batch.split(max(1, round(len(batch) / micro_batch)))):
-                torch.manual_seed(_seed(self._plan.seed, self.step, self._ranks.rank, number))
-                with torch.autocast(self._plan.device.split(":")[0], torch.bfloat16, enabled=self._plan.bfloat16):
-                    share = self._objective(self._forward, part) * (len(part) / size)
-                share.backward()  # type: ignore[no-untyped-call]
-                loss += float(share.detach())
-            return loss
-
-        loss = 0.0
-        if len(batch):
-            loss, self.micro_batch = with_fewer(add, self.micro_batch, self._say_fewer)
-        else:
-            self._optimizer.zero_grad(set_to_none=True)
-        if self._ranks.size > 1:
-            trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-            for parameter in trained:
-                if parameter.grad is None:  # no sample of this batch fell to this process
-                    parameter.grad = torch.zeros_like(parameter)
-            self._ranks.add([parameter.grad for parameter in trained if parameter.grad is not None])
-        return loss, float(nn.utils.clip_grad_norm_(self._model.parameters(), CLIP))
-
-    def _say_fewer(self, micro_batch: int) -> None:
-        self._progress.warn(
-            f"out of memory: on with {micro_batch} images at once instead of {2 * micro_batch}; "
-            "a step still follows the gradient of the whole batch"
-        )
 
 
 @final
@@ -394,8 +282,3 @@ class _Run:
             f"epoch {self.state.epoch} of {self.plan.epochs}, loss {loss * self.ranks.size:.3f}, validation accuracy "
             f"{accuracy:.1%}, {self._pace:.0f} images/s"
         )
-
-
-def _seed(*parts: int) -> int:
-    """One seed made of several numbers, unlike that of any other numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -29,8 +29,9 @@ from eyebright.models.download import cache_folder
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
 from eyebright.training.checkpoint import InMemory, Keeper, Snapshot, share_snapshot
+from eyebright.training.epochs import try_learning_rates
 from eyebright.training.history import EpochRecord
-from eyebright.training.phases import Clock, Watch, Work, run_phases, try_learning_rates
+from eyebright.training.phases import run_phases
 from eyebright.training.rates import TriedRate
 from eyebright.training.recipes import resolve
 from eyebright.training.settings import Settings
@@ -44,6 +45,7 @@ from eyebright.training.start import (
     median_short_side,
     usable_rows,
 )
+from eyebright.training.work import Clock, Watch, Work
 
 
 @dataclass(frozen=True, kw_only=True)

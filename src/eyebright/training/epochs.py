@@ -1,0 +1,170 @@
+"""The phase in which the whole network is trained: from settings to a loop that is given everything.
+
+Shapes: N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from eyebright.data.loader import Batches
+from eyebright.models.protocol import Network
+from eyebright.training.checkpoint import Snapshot
+from eyebright.training.head import fit_head
+from eyebright.training.history import EpochRecord
+from eyebright.training.loop import LoopResult, run_loop
+from eyebright.training.objective import CrossEntropy, Distillation, Objective
+from eyebright.training.optim import WeightAverage, build_optimizer
+from eyebright.training.plan import LoopPlan
+from eyebright.training.rates import TriedRate, try_rates
+from eyebright.training.recipes import list_sides
+from eyebright.training.step import Stepper
+from eyebright.training.validation import validate
+from eyebright.training.work import Work
+
+
+def train_epochs(
+    work: Work, snapshot: Snapshot | None, earlier: Sequence[EpochRecord], taught: NDArray[np.float32] | None
+) -> LoopResult:
+    """Train the network on augmented images.
+
+    Args:
+        work: what to train on.
+        snapshot: where an earlier start of this phase was; None begins anew.
+        earlier: what earlier phases measured; it stays in every snapshot.
+        taught: (2, N, K) what a teacher says of each image and its mirror image, if there is one.
+    """
+    model, optimizer = _start_epochs(work)
+    batches = _list_batches(work, taught)
+    steering = work.settings.training
+    window = steering.average * batches.per_epoch
+    result = run_loop(
+        model,
+        batches.epoch,
+        _choose_objective(work, taught is not None),
+        optimizer,
+        lambda network: validate(network, work),
+        _plan(work, batches),
+        start=snapshot,
+        beside={"head_records": [asdict(one) for one in earlier]},
+        keeper=work.keeper,
+        clock=work.clock,
+        progress=work.progress,
+        ranks=work.ranks,
+        average=WeightAverage(model, 1 - 1 / window) if window > 1 else None,
+        set_train_mode=_train_mode(work),
+        record=lambda records: work.watch.history([*earlier, *records]),
+    )
+    model.requires_grad_(True)
+    return result
+
+
+def try_learning_rates(work: Work, head_wanted: bool) -> tuple[TriedRate, ...]:
+    """Fit the head first, if one is wanted, then take a few steps at rising rates."""
+    if head_wanted:
+        fit_head(work, None)
+    model, optimizer = _start_epochs(work)
+    batches = _list_batches(work, None)
+    forever = (batch for epoch in itertools.count(1) for batch in batches.epoch(epoch))
+    _train_mode(work)(model)
+    stepper = Stepper(model, _choose_objective(work, False), optimizer, _plan(work, batches), work.ranks, work.progress)
+
+    def step() -> float | None:
+        batch, size = next(forever)
+        loss, length = stepper.add_gradients(batch, size)
+        if not math.isfinite(length):
+            return None
+        optimizer.step()
+        stepper.step += 1
+        return loss
+
+    return try_rates(step, optimizer, progress=work.progress)
+
+
+def _start_epochs(work: Work) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """The network in its place, and the optimiser of what is trained of it."""
+    steering = work.settings.training
+    model = work.model.to(work.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    scales = _set_depths(model, steering.freeze_stages, steering.layer_decay)
+    optimizer = build_optimizer(
+        model, kind=steering.optimiser, lr=steering.lr, weight_decay=steering.weight_decay, scales=scales
+    )
+    return model, optimizer
+
+
+def _list_batches(work: Work, taught: NDArray[np.float32] | None) -> Batches:
+    steering = work.settings.training
+    return Batches(
+        squares=work.squares,
+        targets=np.eye(work.num_classes, dtype=np.float32)[work.labels],
+        rows=work.train_rows,
+        preprocessing=work.preprocessing,
+        augmentation=work.settings.augmentation,
+        batch_size=steering.batch_size,
+        seed=work.settings.seed,
+        taught=taught,
+        sides=list_sides(work.settings, pretrained=work.pretrained),
+        chances=work.chances,
+        workers=_choose_workers(steering.workers, work.device),
+        device=work.device,
+        share=lambda places: np.asarray(work.ranks.share_of(places)),  # type: ignore[arg-type]
+    )
+
+
+def _plan(work: Work, batches: Batches) -> LoopPlan:
+    steering = work.settings.training
+    return LoopPlan(
+        epochs=steering.epochs,
+        batches_per_epoch=batches.per_epoch,
+        samples_per_epoch=len(work.train_rows),
+        highest_lr=steering.lr,
+        warmup=steering.warmup,
+        micro_batch=steering.micro_batch,
+        seed=work.settings.seed,
+        patience=steering.patience,
+        bfloat16=steering.precision == "bfloat16",
+        compiled=steering.compile,
+        device=work.device,
+    )
+
+
+def _train_mode(work: Work) -> Callable[[nn.Module], object]:
+    return train_with_frozen_statistics if work.frozen_statistics else nn.Module.train
+
+
+def _set_depths(model: nn.Module, frozen: int, decay: float) -> dict[str, float]:
+    """Freeze the first stages; returns for each parameter what its learning rate is multiplied by."""
+    assert isinstance(model, Network)
+    stages = {name: model.stage_of(name) for name, _ in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(stages[name] >= frozen)
+    return {name: decay ** (len(model.stages) - stage) for name, stage in stages.items()}
+
+
+def _choose_workers(wanted: int, device: str) -> int:
+    """On a CPU a batch is prepared when it is its turn: the network needs all cores anyway."""
+    if wanted >= 0:
+        return wanted
+    return 0 if device == "cpu" else 2
+
+
+def _choose_objective(work: Work, taught: bool) -> Objective:
+    steering = work.settings.training
+    labels = CrossEntropy(steering.label_smoothing, work.class_weights)
+    return Distillation(labels, steering.teacher_share, steering.temperature) if taught else labels
+
+
+def train_with_frozen_statistics(model: nn.Module) -> None:
+    """Training mode, but BatchNorm keeps the pretrained mean and variance: small batches would only blur them."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()

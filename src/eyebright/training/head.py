@@ -1,0 +1,116 @@
+"""Two phases: the backbone looks at every image once, and a linear head is fitted on what it saw.
+
+Shapes: N samples, M of them for training and validation, D embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from eyebright.embedding.embed import EmbeddingsSoFar, embed, put_together
+from eyebright.embedding.linear import HeadSearch, TriedStrength, fit_linear_head
+from eyebright.models.protocol import Network
+from eyebright.training.checkpoint import Snapshot
+from eyebright.training.history import EpochRecord
+from eyebright.training.work import Work
+
+
+def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
+    """Put the best linear head on the frozen backbone into the model.
+
+    Args:
+        work: what to train on.
+        snapshot: where an earlier start was, in either of the two phases; None begins anew.
+
+    Raises:
+        KeyboardInterrupt: stopped before there was any head; what there is, is kept.
+    """
+    embeddings = _look(work, snapshot)
+    count = len(work.train_rows)
+    search: HeadSearch | None = None
+    seconds: list[float] = []
+    if snapshot is not None and snapshot.phase == "head":
+        search = HeadSearch(
+            **{name: tensor.clone() for name, tensor in snapshot.parts["head"].items()},
+            tried=[TriedStrength(**tried) for tried in snapshot.state["tried"]],
+        )
+        seconds = list(snapshot.state["tried_seconds"])
+
+    def keep(search: HeadSearch) -> None:
+        seconds.append(work.clock.seconds)
+        work.watch.history(_head_records(search.tried, seconds))
+        if work.ranks.leads and (work.keeper.due or work.progress.stop_requested):
+            save(search)
+
+    def save(search: HeadSearch) -> None:
+        state = {"tried": [asdict(tried) for tried in search.tried], "tried_seconds": seconds}
+        tensors = {name: getattr(search, name).clone() for name in ("weight", "bias", "best_weight", "best_bias")}
+        parts = {"embeddings": {"embeddings": torch.from_numpy(embeddings)}, "head": tensors}
+        work.keep("head", state, parts)
+
+    head = fit_linear_head(
+        embeddings[:count],
+        work.labels[work.train_rows],
+        embeddings[count:],
+        work.labels[work.val_rows],
+        work.num_classes,
+        class_weights=work.class_weights,
+        search=search,
+        keep=keep,
+        progress=work.progress,
+    )
+    with torch.no_grad():
+        assert isinstance(work.model, Network)
+        work.model.head.weight.copy_(torch.from_numpy(head.weight))
+        work.model.head.bias.copy_(torch.from_numpy(head.bias))
+    return _head_records(head.tried, seconds)
+
+
+def _head_records(tried: Sequence[TriedStrength], seconds: Sequence[float]) -> list[EpochRecord]:
+    return [
+        EpochRecord(
+            phase="head",
+            number=one.strength,
+            train_loss=one.train_loss,
+            val_loss=one.val_loss,
+            val_accuracy=one.val_accuracy,
+            seconds=when,
+        )
+        for one, when in zip(tried, seconds, strict=True)
+    ]
+
+
+def _look(work: Work, snapshot: Snapshot | None) -> NDArray[np.float32]:
+    """(M, D) embeddings of the training samples, then of the validation samples."""
+    if snapshot is not None and snapshot.phase == "head":
+        return snapshot.parts["embeddings"]["embeddings"].numpy()
+    so_far = None
+    if snapshot is not None and snapshot.phase == "embedding":
+        found = snapshot.parts["embeddings"]["embeddings"].numpy()
+        if not work.ranks.leads:
+            found = np.zeros_like(found)  # they are put together again in the end
+        so_far = EmbeddingsSoFar(embeddings=found, done=int(snapshot.state["done"]))
+
+    def keep(so_far: EmbeddingsSoFar, stop: bool) -> None:
+        (due,) = work.ranks.any(work.ranks.leads and work.keeper.due)
+        if stop or due:
+            whole = put_together(so_far.embeddings, work.ranks)
+            work.keep("embedding", {"done": so_far.done}, {"embeddings": {"embeddings": torch.from_numpy(whole)}})
+
+    return embed(
+        work.model,
+        work.squares,
+        np.concatenate([work.train_rows, work.val_rows]),
+        work.preprocessing,
+        device=work.device,
+        bfloat16=work.settings.training.precision == "bfloat16",
+        ranks=work.ranks,
+        so_far=so_far,
+        keep=keep,
+        progress=work.progress,
+    )

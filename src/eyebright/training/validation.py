@@ -1,0 +1,87 @@
+"""How good a network is on the samples that training chooses by.
+
+Shapes: N samples, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eyebright.training.memory import with_fewer
+from eyebright.training.work import Work
+
+VALIDATION_BATCH = 64
+HOTTEST = 2.0  # the logarithm of the highest temperature; its inverse is the lowest
+TEMPERATURES_TRIED = 20
+
+
+def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
+    """Cross-entropy at the best temperature and accuracy over validation samples; None if a stop was requested.
+
+    Every rank takes whole batches, so the numbers are those of one process alone, bit for bit.
+    """
+    model.eval()
+    rows, ranks = work.val_rows, work.ranks
+    logits = torch.zeros(len(rows), work.num_classes)
+    kind, bfloat16 = work.device.split(":")[0], work.settings.training.precision == "bfloat16"
+
+    def run(some: NDArray[np.int64], size: int) -> Tensor:
+        found = []
+        for start in range(0, len(some), size):
+            squares = work.preprocessing.crop(work.squares[some[start : start + size]])
+            images = torch.from_numpy(work.preprocessing.normalise(squares))
+            found.append(model(images.to(device=work.device, memory_format=torch.channels_last)).float().cpu())
+        return torch.cat(found)
+
+    with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bfloat16):
+        for first in range(0, len(rows), VALIDATION_BATCH * ranks.size):
+            (stop,) = ranks.any(work.progress.stop_requested)
+            if stop:
+                return None
+            start = first + ranks.rank * VALIDATION_BATCH
+            some = rows[start : start + VALIDATION_BATCH]
+            if len(some):
+                found, _ = with_fewer(partial(run, some), VALIDATION_BATCH, lambda _: None)
+                logits[start : start + len(some)] = found
+    ranks.add([logits])
+    labels = torch.from_numpy(work.labels[rows])
+    return calibrated_loss(logits, labels), float((logits.argmax(dim=1) == labels).double().mean())
+
+
+def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
+    """Mean cross-entropy with the logits divided by the one temperature that makes it lowest.
+
+    Mixed images and smoothed labels teach a network modesty, for which plain cross-entropy would prefer the head that
+    it started from, though it is wrong more often. How sure a network is can be put right afterwards; what it confuses
+    can't.
+
+    Args:
+        logits: (N, K)
+        labels: (N,)
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, section 4.2.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return float(nn.functional.cross_entropy(logits.double() / math.exp(log_temperature), labels))
+
+    # By golden section: cross-entropy has one minimum in the temperature.
+    low, high, ratio = -HOTTEST, HOTTEST, (math.sqrt(5) - 1) / 2
+    first, second = high - ratio * (high - low), low + ratio * (high - low)
+    losses = loss(first), loss(second)
+    for _ in range(TEMPERATURES_TRIED):
+        if losses[0] <= losses[1]:
+            high, second = second, first
+            first = high - ratio * (high - low)
+            losses = loss(first), losses[0]
+        else:
+            low, first = first, second
+            second = low + ratio * (high - low)
+            losses = losses[1], loss(second)
+    return min(losses)
