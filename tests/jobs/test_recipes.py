@@ -150,6 +150,7 @@ def test_results_go_to_tensorboard_and_mlflow_if_wanted(
     logged: list[tuple[str, float, int]] = []
     ended: list[bool] = []
     mlflow = SimpleNamespace(
+        set_tracking_uri=lambda uri: uri,
         start_run=lambda: None,
         log_metric=lambda name, value, step: logged.append((name, value, step)),
         end_run=lambda: ended.append(True),
@@ -166,7 +167,7 @@ def test_results_go_to_tensorboard_and_mlflow_if_wanted(
         ("epochs/val_accuracy", 0),
         *((f"epochs/{name}", epoch) for epoch in (1, 2) for name in ("train_loss", "val_loss", "val_accuracy")),
     ]
-    assert [(name.replace(".", "/"), value, step) for name, value, step in logged] == board.lines
+    assert logged == board.lines
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
@@ -178,3 +179,27 @@ def test_what_is_not_installed_says_what_to_install(
     with pytest.raises(MissingExtraError, match=rf"training\.{name}=true .*eyebright\[{name}\]"):
         train(photos, model="cnn", out=tmp_path / "r", overrides=[*CNN, f"training.{name}=true"])
     assert not (tmp_path / "r").exists()
+
+
+def test_a_server_that_goes_away_ends_no_training_and_one_that_is_not_there_none_begins(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ConnectionError("the server is gone\nand more")
+
+    class Heard(SilentProgress):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.warnings: list[str] = []
+
+        def warn(self, text: str) -> None:
+            self.warnings.append(text)
+
+    progress, settings = Heard(), [*CNN, "training.mlflow=true"]
+    mlflow = SimpleNamespace(set_tracking_uri=str, start_run=str, log_metric=fail, end_run=str)
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    train(photos, model="cnn", out=tmp_path / "r", overrides=settings, progress=progress)
+    assert progress.warnings == ["MLflow is told nothing more: the server is gone"]
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(set_tracking_uri=str, start_run=fail))
+    with pytest.raises(SettingsError, match="MLflow can't begin a run: the server is gone"):
+        train(photos, model="cnn", out=tmp_path / "s", overrides=settings)
+    assert not (tmp_path / "s").exists()

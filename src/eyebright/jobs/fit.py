@@ -83,7 +83,7 @@ def fit_network(
             runs.write_text(run.folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
         interval = settings.training.checkpoint_seconds
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
-        watch = _Watcher(run.folder, settings)
+        watch = _Watcher(run.folder, settings, progress)
     with nullcontext() if watch is None else watch:
         trained = train_network(
             table,
@@ -121,12 +121,13 @@ def fit_network(
 class _Watcher:
     """Writes what training tells into the run's folder as it comes."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, progress: Progress) -> None:
         self._folder = folder
         self._writer = HistoryWriter(
             folder / runs.HISTORY,
             tensorboard=folder / "tensorboard" if settings.training.tensorboard else None,
             mlflow=settings.training.mlflow,
+            warn=progress.warn,
         )
 
     def __enter__(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Protocol, final
 
-from eyebright.errors import MissingExtraError
+from eyebright.errors import MissingExtraError, SettingsError, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +45,51 @@ def read_history(path: Path) -> tuple[EpochRecord, ...]:
     return tuple(EpochRecord(**json.loads(line)) for line in lines)
 
 
+class Listener(Protocol):
+    """Who is told of results as they come."""
+
+    def tell(self, name: str, value: float, step: int) -> None:
+        """One number, such as ("epochs/val_loss", 0.31, 4)."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        ...
+
+
 @final
 class HistoryWriter:
     """Keeps the history in a file, and passes it on as it grows.
 
+    A listener that fails, such as a server that went away, is told nothing more; training goes on.
+
     Args:
         path: the file.
         tensorboard: a folder for TensorBoard's event files; None: not wanted.
-        mlflow: whether to log a run with MLflow, to where its own settings say (a folder `mlruns` by default).
+        mlflow: whether to log a run with MLflow: to where $MLFLOW_TRACKING_URI says, by default a folder `mlruns` here.
+        warn: told if a listener failed.
 
     Raises:
         MissingExtraError: what is wanted is not installed.
+        SettingsError: MLflow can't begin a run.
     """
 
-    def __init__(self, path: Path, *, tensorboard: Path | None = None, mlflow: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        tensorboard: Path | None = None,
+        mlflow: bool = False,
+        warn: Callable[[str], object] = lambda _: None,
+    ) -> None:
         self._path = path
         self._told = 0
-        self._board = None if tensorboard is None else _open_tensorboard(tensorboard)
-        self._mlflow = _import_mlflow() if mlflow else None
+        self._warn = warn
+        self._listeners: dict[str, Listener] = {}
+        if tensorboard is not None:
+            self._listeners["TensorBoard"] = _Board(tensorboard)
+        if mlflow:
+            self._listeners["MLflow"] = _Mlflow()
 
     def write(self, records: Sequence[EpochRecord]) -> None:
         """Keep all records, and pass on those that are new.
@@ -71,43 +98,75 @@ class HistoryWriter:
             OSError: the file can't be written.
         """
         save_history(self._path, records)
-        news = list(enumerate(records))[self._told :]
-        for number, record in news:
+        for number, record in list(enumerate(records))[self._told :]:
             # The strengths of a head come one after the other, as epochs do.
             step = int(record.number) if record.phase == "epochs" else number
             for name in ("train_loss", "val_loss", "val_accuracy"):
                 value = getattr(record, name)
-                if value is None:
-                    continue
-                if self._board is not None:
-                    self._board.add_scalar(f"{record.phase}/{name}", value, step)
-                if self._mlflow is not None:
-                    self._mlflow.log_metric(f"{record.phase}.{name}", value, step=step)
-        if self._board is not None:
-            self._board.flush()
+                if value is not None:
+                    self._tell(f"{record.phase}/{name}", value, step)
         self._told = len(records)
+
+    def _tell(self, name: str, value: float, step: int) -> None:
+        self._each(lambda one: one.tell(name, value, step))
 
     def close(self) -> None:
         """Nothing more comes."""
-        if self._board is not None:
-            self._board.close()
-        if self._mlflow is not None:
-            self._mlflow.end_run()
+        self._each(lambda one: one.close())
+
+    def _each(self, tell: Callable[[Listener], object]) -> None:
+        for name, listener in list(self._listeners.items()):
+            try:
+                tell(listener)
+            except Exception as error:  # whatever a foreign library raises, hours of training must not end with it
+                del self._listeners[name]
+                self._warn(f"{name} is told nothing more: {_first_line(error)}")
 
 
-def _open_tensorboard(folder: Path) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("training.tensorboard=true", "tensorboard") from error
-    return SummaryWriter(str(folder), purge_step=0)
+@final
+class _Board:
+    """TensorBoard's event files."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise MissingExtraError("training.tensorboard=true", "tensorboard") from error
+        self._writer = SummaryWriter(str(folder), purge_step=0)
+
+    def tell(self, name: str, value: float, step: int) -> None:
+        self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
 
 
-def _import_mlflow() -> Any:
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing calls home
-    try:
-        import mlflow
-    except ImportError as error:
-        raise MissingExtraError("training.mlflow=true", "mlflow") from error
-    mlflow.start_run()
-    return mlflow
+@final
+class _Mlflow:
+    """A run of MLflow."""
+
+    def __init__(self) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing calls home
+        try:
+            import mlflow
+        except ImportError as error:
+            raise MissingExtraError("training.mlflow=true", "mlflow") from error
+        try:
+            if "MLFLOW_TRACKING_URI" not in os.environ:
+                os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # a plain folder is all that one person needs
+                mlflow.set_tracking_uri(Path("mlruns").absolute().as_uri())
+            mlflow.start_run()
+        except Exception as error:
+            raise SettingsError(f"training.mlflow=true: MLflow can't begin a run: {_first_line(error)}") from error
+        self._mlflow = mlflow
+
+    def tell(self, name: str, value: float, step: int) -> None:
+        self._mlflow.log_metric(name, value, step=step)
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+def _first_line(error: Exception) -> str:
+    return printable((str(error) or type(error).__name__).strip().split("\n")[0])[:300]

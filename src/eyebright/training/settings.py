@@ -118,7 +118,7 @@ class OptimiserSettings:
     tensorboard: bool = False
     """Whether losses and accuracies also go to RUN/tensorboard."""
     mlflow: bool = False
-    """Whether they also go to MLflow, to where $MLFLOW_TRACKING_URI says."""
+    """Whether they also go to MLflow: to where $MLFLOW_TRACKING_URI says, by default the folder mlruns here."""
 
     def __post_init__(self) -> None:
         checks = {
