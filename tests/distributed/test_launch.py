@@ -93,7 +93,7 @@ def test_ranks_agree_and_measure_what_one_process_measures(tmp_path: Path, size:
     counts = [str(count) for count in (1, 2, 31, 32, 33, 64, 65, 97)]
     done = torchrun(size, "checks.py", *counts, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["fine"] * size
+    assert done.stdout.count("fine") == size
 
 
 @pytest.fixture(scope="module")

@@ -392,7 +392,7 @@ def test_a_process_that_is_interrupted_or_killed_keeps_the_part(
 ) -> None:
     server.seconds_per_block = 0.05
     process = start_process(server, target)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not (part(target).exists() and part(target).stat().st_size > 400_000) and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(number)
