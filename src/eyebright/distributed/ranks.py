@@ -93,7 +93,3 @@ class Ranks:
             sent = tensor.detach().to(self.device).contiguous()
             dist.broadcast(sent, src=0)
             tensor.detach().copy_(sent)
-
-    def wait(self) -> None:
-        """Until every rank is here."""
-        self.any(False)

@@ -93,7 +93,7 @@ def _start_epochs(work: Work) -> tuple[nn.Module, torch.optim.Optimizer]:
     """The network in its place, and the optimiser of what is trained of it."""
     steering = work.settings.training
     model = work.model.to(work.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    scales = _set_depths(model, steering.freeze_stages, steering.layer_decay)
+    scales = set_depths(model, steering.freeze_stages, steering.layer_decay)
     optimizer = build_optimizer(
         model, kind=steering.optimiser, lr=steering.lr, weight_decay=steering.weight_decay, scales=scales
     )
@@ -140,7 +140,7 @@ def _train_mode(work: Work) -> Callable[[nn.Module], object]:
     return train_with_frozen_statistics if work.frozen_statistics else nn.Module.train
 
 
-def _set_depths(model: nn.Module, frozen: int, decay: float) -> dict[str, float]:
+def set_depths(model: nn.Module, frozen: int, decay: float) -> dict[str, float]:
     """Freeze the first stages; returns for each parameter what its learning rate is multiplied by."""
     assert isinstance(model, Network)
     stages = {name: model.stage_of(name) for name, _ in model.named_parameters()}
