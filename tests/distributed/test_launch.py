@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -138,10 +136,12 @@ def resnet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_train_one_network_and_one_of_them_speaks(
     photos: Path, resnet_weights: Path, tmp_path: Path
 ) -> None:
-    # No dropout in it, whose draws would differ; frozen BatchNorm, whose statistics would.
+    # No dropout in it, whose draws would differ; frozen BatchNorm, whose statistics would. Small steps in float32,
+    # because large ones of a network of random weights make much of the last bit.
     few = ["--model", "resnet18", "--weights", str(resnet_weights), "--effort", "standard"]
     for setting in ("network.stride_in=3x3", "training.epochs=3", "augmentation.mixup=0.3", "data.image_size=32"):
         few += ["--set", setting]
+    few += ["--set", "training.precision=float32", "--set", "training.lr=1e-5"]
     done = torchrun(2, *TRAIN, photos, *few, "--out", "two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("accuracy") == 1
@@ -155,8 +155,8 @@ def test_two_processes_train_one_network_and_one_of_them_speaks(
     assert [record["number"] for record in two[epochs:]] == [0, 1, 2, 3]
     for ours, theirs in zip(two[epochs + 1 :], one[epochs + 1 :], strict=True):
         # Gradients are added up in another order.
-        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-3)
-        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-3)
+        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
+        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-5, abs=1e-9)
     assert (tmp_path / "two" / "samples.csv").read_bytes() == (tmp_path / "one" / "samples.csv").read_bytes()
 
 
@@ -174,35 +174,36 @@ def test_a_quick_run_of_two_processes_equals_that_of_one_bit_for_bit(
     assert weights[0] == weights[1]
 
 
-def workers_of(agent: int) -> list[int]:
-    children = Path(f"/proc/{agent}/task/{agent}/children")
-    return [int(child) for child in children.read_text().split()] if children.exists() else []
+KILLED = """
+import os, signal
+from pathlib import Path
+from eyebright.cli.main import main
+from eyebright.training.step import Stepper
+
+add_gradients = Stepper.add_gradients
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="finds a process's children in /proc")
+def until_killed(stepper, *arguments):
+    if stepper.step == 100 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        Path("was_killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return add_gradients(stepper, *arguments)
+
+
+Stepper.add_gradients = until_killed
+main()
+"""
+
+
 def test_a_killed_rank_is_started_again_and_changes_nothing(photos: Path, tmp_path: Path) -> None:
     few = [*FEW, "--set", "training.epochs=40", "--set", "training.checkpoint_seconds=0"]
     never = torchrun(2, *TRAIN, photos, *few, "--out", "never", cwd=tmp_path)
     assert never.returncode == 0, never.stderr
-    command = [*TORCHRUN, "--nproc-per-node=2", "--max-restarts=2", *TRAIN, str(photos), *few, "--out", "killed"]
-    with subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"},
-    ) as agent:
-        checkpoints = tmp_path / "killed" / "checkpoints"
-        until = time.monotonic() + 100
-        while time.monotonic() < until and not (checkpoints.is_dir() and len(list(checkpoints.glob("0*"))) >= 3):
-            time.sleep(0.05)
-        workers = workers_of(agent.pid)
-        assert len(workers) == 2
-        os.kill(workers[1], signal.SIGKILL)
-        _, errors = agent.communicate(timeout=200)
-    assert agent.returncode == 0, errors
-    assert "going on with killed" in errors
+    (tmp_path / "killed.py").write_text(KILLED)
+    killed = torchrun(2, "--max-restarts=2", "killed.py", "train", photos, *few, "--out", "killed", cwd=tmp_path)
+    assert (tmp_path / "was_killed").exists()
+    assert killed.returncode == 0, killed.stderr
+    assert "going on with killed" in killed.stderr
     assert json.loads((tmp_path / "killed" / "run.json").read_text())["starts"] == 2
     assert results_of(tmp_path / "killed") == results_of(tmp_path / "never")
     weights = [(tmp_path / name / "bundle" / "weights.safetensors").read_bytes() for name in ("killed", "never")]

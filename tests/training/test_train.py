@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
+from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import SettingsError
 from eyebright.models.catalog import build_model
 from eyebright.training.epochs import train_with_frozen_statistics
-from eyebright.training.start import choose_device
+from eyebright.training.settings import OptimiserSettings, Settings
+from eyebright.training.start import choose_device, choose_precision
 
 
 def test_fine_tuning_leaves_the_statistics_of_batch_norm_alone_but_learns_its_weights() -> None:
@@ -27,3 +31,34 @@ def test_a_device_that_is_not_there_is_said() -> None:
         assert choose_device("") == "cpu"
         with pytest.raises(SettingsError, match=r'no training\.device="cuda" on this machine'):
             choose_device("cuda")
+
+
+def test_small_images_train_in_float32_on_a_cpu() -> None:
+    settings = Settings(model="resnet50", training=OptimiserSettings(precision="bfloat16"))
+    assert choose_precision(settings, "cpu", [16, 32]) == "float32"
+    assert choose_precision(settings, "cpu", [32, 48]) == "bfloat16"
+    assert choose_precision(settings, "cuda", [16, 32]) == "bfloat16"
+    assert choose_precision(settings, "cpu", []) == "bfloat16"
+    plain = Settings(model="cnn", training=OptimiserSettings(precision="bfloat16"))
+    assert choose_precision(plain, "cpu", [16]) == "bfloat16"
+
+
+@pytest.mark.skipif(not computes_bfloat16("cpu"), reason="the processor does not compute in bfloat16")
+@pytest.mark.parametrize(("name", "side"), [("resnet18", 32), ("resnet50", 32), ("vgg11_bn", 32), ("cnn", 8)])
+def test_gradients_in_bfloat16_do_not_depend_on_what_was_in_memory(name: str, side: int) -> None:
+    found = []
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = build_model(name).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        images = torch.rand(6, 3, side, side).to(memory_format=torch.channels_last)
+    for filling in (0.0, 1e30, math.nan) * 2:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(images).float().square().mean()
+        spoiled = [torch.full((2**power,), filling) for power in range(4, 23) for _ in range(4)]
+        del spoiled
+        model.zero_grad()
+        loss.backward()
+        found.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    for gradients in zip(*found, strict=True):
+        assert torch.isfinite(gradients[0]).all()
+        assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)

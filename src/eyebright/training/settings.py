@@ -103,7 +103,7 @@ class OptimiserSettings:
     """What logits are divided by before the teacher and the network are compared."""
     precision: str = ""
     """"float32" or "bfloat16" (half the memory traffic, where the processor computes in it); empty takes what the
-    machine is fast in."""
+    machine is fast in. VGG and ResNet take float32 on a CPU for images of fewer than 32 pixels."""
     compile: bool = False
     """Whether `torch.compile` makes the network faster, which takes minutes first and pays on a GPU in long runs."""
     device: str = ""

@@ -5,7 +5,7 @@ Shapes: N samples, R side of the cached square, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from eyebright.data.cache import Squares
 from eyebright.data.decode import decode, decode_array
 from eyebright.data.samples import SampleTable
+from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import DataError, ImageError, SettingsError, WeightsError, printable
 from eyebright.models.catalog import build_model, find_model
 from eyebright.models.weights import LoadedWeights, default_weights, load_pretrained
@@ -25,6 +26,10 @@ from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 
 SIZES_PROBED = 64
+SMALLEST_BFLOAT16 = 32
+"""In pixels. On smaller images the last stage of a network that halves five times convolves a single pixel, with a
+stride: most of a 3x3 kernel never meets it, and there oneDNN (torch 2.13, on a CPU) leaves the bfloat16 gradient of the
+weights unwritten, so that it is whatever was in memory before."""
 
 
 def choose_device(wanted: str) -> str:
@@ -42,6 +47,19 @@ def choose_device(wanted: str) -> str:
     if not there[kind]:
         raise SettingsError(f'there is no training.device="{wanted}" on this machine; leave it out to train on the CPU')
     return wanted
+
+
+def choose_precision(settings: Settings, device: str, sides: Sequence[int]) -> str:
+    """What the forward pass computes in.
+
+    Args:
+        settings: resolved, but for the precision.
+        device: trained on.
+        sides: S of each epoch.
+    """
+    if device == "cpu" and settings.model != "cnn" and min(sides, default=SMALLEST_BFLOAT16) < SMALLEST_BFLOAT16:
+        return "float32"
+    return settings.training.precision or ("bfloat16" if computes_bfloat16(device) else "float32")
 
 
 @contextmanager

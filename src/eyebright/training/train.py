@@ -22,7 +22,6 @@ from eyebright.data.cache import Squares, read_squares
 from eyebright.data.disk_cache import FOLDER, SquareCache
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.distributed.ranks import Ranks
-from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import ImageError, SettingsError
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
@@ -33,11 +32,12 @@ from eyebright.training.epochs import try_learning_rates
 from eyebright.training.history import EpochRecord
 from eyebright.training.phases import run_phases
 from eyebright.training.rates import TriedRate
-from eyebright.training.recipes import resolve
+from eyebright.training.recipes import list_sides, resolve
 from eyebright.training.settings import Settings
 from eyebright.training.start import (
     build_network,
     choose_device,
+    choose_precision,
     choose_weights,
     count_classes,
     fast_matmul,
@@ -208,9 +208,8 @@ def _set_up(
         num_train=len(table.rows("train")),
         class_counts=count_classes(table).tolist(),
     )
-    if not settings.training.precision:
-        fast = "bfloat16" if computes_bfloat16(device) else "float32"
-        settings = replace(settings, training=replace(settings.training, precision=fast))
+    precision = choose_precision(settings, device, list_sides(settings, pretrained=pretrained))
+    settings = replace(settings, training=replace(settings.training, precision=precision))
     start = build_network(table, settings, source, progress)
     preprocessing = start.preprocessing
     # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.
