@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from eyebright.data.samples import SPLITS, ImageStore, SampleTable
 from eyebright.errors import ImageError
-from eyebright.evaluation.compare import Comparison, Contestant, CurvePoint
+from eyebright.evaluation.compare import Comparison, Contestant
 from eyebright.evaluation.evaluate import evaluate
+from eyebright.evaluation.facts import CurvePoint
 from eyebright.progress import Progress
 
 FASHION = ("Ankle boot", "Bag", "Coat", "Dress", "Pullover", "Sandal", "Shirt", "Sneaker", "T-shirt", "Trouser")

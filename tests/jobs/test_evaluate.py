@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from eyebright.errors import BundleError, DataError
+from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.train import Run, train
@@ -15,6 +16,8 @@ def test_images_it_was_trained_on_are_left_out_even_under_another_name(run: Run,
     report = evaluate(run.folder, photos)
     assert run.report is not None
     assert report.num_samples == run.report.num_samples == 7
+    assert isinstance(report, EvaluationReport)
+    assert isinstance(run.report, EvaluationReport)
     assert report.accuracy == run.report.accuracy
     moved = tmp_path / "moved"
     for path in photos.rglob("*.png"):

@@ -195,13 +195,9 @@ def compare(
 
 
 def _report_comparison(result: ComparedRuns) -> None:
-    from eyebright.evaluation.compare import compare_in_words
-
     assert result.comparison is not None
     output.print_line()
     output.print_comparison(result.comparison)
-    output.print_line()
-    output.print_line(compare_in_words(result.comparison))
     output.print_line()
     output.print_line(f"Report:      {result.folder / 'report.html'}")
 

@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from eyebright.checking.findings import CheckReport
-    from eyebright.evaluation.compare import Comparison
-    from eyebright.evaluation.report import EvaluationReport
     from eyebright.inference.predictor import Prediction
     from eyebright.jobs.cache import CacheContents
     from eyebright.jobs.list_runs import ListedRun
+    from eyebright.jobs.measure import AnyComparison, AnyContestant, AnyReport
     from eyebright.jobs.models import ListedModel
 
 FINDINGS_NAMED = 5  # of each kind; the page shows all
@@ -141,47 +140,63 @@ def terminal_progress() -> Iterator[TerminalProgress]:
             signal.signal(number, handler)
 
 
-def print_report(report: EvaluationReport, *, per_class: bool = False) -> None:
+def print_report(report: AnyReport, *, per_class: bool = False) -> None:
     """What a classifier achieved, in words; with a table of its classes if asked."""
     print_line(str(report))
     if not per_class:
         return
     from rich.table import Table
 
+    from eyebright.evaluation.label_sets import LabelResult, LabelSetsReport
+
+    several = isinstance(report, LabelSetsReport)
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    for name in ("precision", "recall", "F1", "images"):
+    for name in (*(["average precision", "threshold"] if several else []), "precision", "recall", "F1", "images"):
         table.add_column(name, justify="right")
     for result in report.per_class:
-        numbers = (f"{value:.3f}" for value in (result.precision, result.recall, result.f1))
+        numbers = [f"{value:.3f}" for value in (result.precision, result.recall, result.f1)]
+        if isinstance(result, LabelResult):
+            average = "" if result.average_precision is None else f"{result.average_precision:.3f}"
+            numbers = [average, f"{result.threshold:.2f}", *numbers]
         table.add_row(_cell(result.name), *numbers, f"{result.support:,}")
     _console().print(table)
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """The networks side by side."""
+def print_comparison(comparison: AnyComparison) -> None:
+    """The networks side by side, and who is ahead."""
     from rich.table import Table
 
-    from eyebright.evaluation.compare import ranked
+    from eyebright.evaluation.compare import Comparison, compare_in_words, ranked
+    from eyebright.evaluation.label_sets_compare import compare_label_sets_in_words, rank_label_sets
     from eyebright.evaluation.report import interval_in_words, percent
     from eyebright.page import markup
 
+    rows: list[tuple[AnyContestant, str, str]]
+    if isinstance(comparison, Comparison):
+        first, words = "accuracy", compare_in_words(comparison)
+        rows = [(c, percent(c.report.accuracy), interval_in_words(c.report)) for c in ranked(comparison)]
+    else:
+        first, words = "mean average precision", compare_label_sets_in_words(comparison)
+        rows = [(c, *c.report.precision_apart()) for c in rank_label_sets(comparison)]
     table = Table(box=None, pad_edge=False)
     table.add_column("network")
-    for name in ("accuracy", "95 % interval", "macro F1", "time to train", "images/s", "size"):
+    for name in (first, "95 % interval", "macro F1", "time to train", "images/s", "size"):
         table.add_column(name, justify="right")
-    for contestant in ranked(comparison):
+    for contestant, value, interval in rows:
         report = contestant.report
         table.add_row(
             contestant.title,
-            percent(report.accuracy),
-            interval_in_words(report),
+            value,
+            interval,
             f"{report.macro_f1:.3f}",
             _plain(markup.duration(contestant.train_seconds)),
             _plain(markup.rate(report.images_per_second)),
             _plain(markup.size(contestant.size_bytes)),
         )
     _console().print(table)
+    print_line()
+    print_line(words)
 
 
 def _plain(text: str) -> str:
@@ -207,9 +222,11 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
             errors += 1
             table.add_row(_cell(answer.name), _cell(f"error: {answer.error}", "red"), "", "")
             continue
-        following = ", ".join(f"{name} {100 * share:.0f} %" for name, share in answer.top(3)[1:] if share >= 0.005)
-        confidence = f"{100 * (answer.confidence or 0):.1f} %"
-        table.add_row(_cell(answer.name), _cell(answer.label or ""), confidence, _cell(following))
+        others = [(name, share) for name, share in answer.probabilities.items() if name not in answer.labels][:2]
+        following = ", ".join(f"{name} {100 * share:.0f} %" for name, share in others if share >= 0.005)
+        confidence = "" if answer.confidence is None else f"{100 * answer.confidence:.1f} %"
+        labels = ", ".join(answer.labels) if answer.labels else "none of them"
+        table.add_row(_cell(answer.name), _cell(labels), confidence, _cell(following))
     more = 0
     for answer in rows:
         more += 1
@@ -290,6 +307,8 @@ def _result_of(run: ListedRun) -> str:
     """A run's result, or how far it is, or why it failed."""
     if run.state.accuracy is not None:
         return f"accuracy {100 * run.state.accuracy:.1f} % on test images"
+    if run.state.mean_average_precision is not None:
+        return f"mean average precision {run.state.mean_average_precision:.3f} on test images"
     if run.state.error is not None:
         return run.state.error.split("\n")[0][:80]
     if run.last is None:

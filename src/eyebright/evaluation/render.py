@@ -8,8 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eyebright.errors import DataError
+from eyebright.evaluation.blocks import (
+    assemble_page,
+    render_class_counts,
+    render_learning,
+    render_networks,
+    render_reproduction,
+    render_unreadable,
+)
 from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, ranked, verdict
-from eyebright.evaluation.curves import render_curves
 from eyebright.evaluation.mistakes import (
     MATRIX_CLASSES,
     ReadThumbnail,
@@ -18,11 +25,8 @@ from eyebright.evaluation.mistakes import (
     render_mistakes,
     wrong_for_all,
 )
-from eyebright.evaluation.report import Unreadable, interval_in_words, percent
+from eyebright.evaluation.report import interval_in_words, percent
 from eyebright.page import markup
-from eyebright.page.document import build_page
-
-_UNREADABLE_SHOWN = 200
 
 
 def render_comparison(comparison: Comparison, read_thumbnail: ReadThumbnail) -> str:
@@ -55,46 +59,17 @@ def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -
     many_classes = len(order[0].report.class_names) > MATRIX_CLASSES
     sections = [
         ("side-by-side" if len(order) > 1 else "result", *_results(comparison, order)),
-        ("learning", "How they learned" if len(order) > 1 else "How it learned", _curves_block(order)),
+        ("learning", "How they learned" if len(order) > 1 else "How it learned", render_learning(order)),
         ("confusions", "What is taken for what", _confusion_words(many_classes) + render_confusions(order)),
         ("mistakes", "The surest mistakes", _mistake_words(order) + render_mistakes(order, read_thumbnail)),
         ("classes", "Class by class", f"<p>{_CLASS_WORDS}</p>" + render_classes(order)),
-        ("networks", "What each network is" if len(order) > 1 else "What the network is", _networks(order)),
+        ("networks", "What each network is" if len(order) > 1 else "What the network is", render_networks(order)),
         ("measured", "How this was measured", _measured(comparison)),
     ]
     unreadable = order[0].report.unreadable
     if unreadable:
-        sections.insert(4, ("unreadable", "Images that could not be read", _unreadable(unreadable)))
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in sections)
-    blocks = "".join(
-        f'<section id="{anchor}" aria-labelledby="{anchor}-title"><h2 id="{anchor}-title">{title}</h2>{body}</section>'
-        for anchor, title, body in sections
-    )
-    return build_page(
-        f"{verdict(comparison)} \u2013 {comparison.data_name}",
-        f'<main>{_header(comparison, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>',
-    )
-
-
-def _header(comparison: Comparison, kind: str) -> str:
-    facts = [
-        markup.name(comparison.data_name),
-        markup.plural(sum(comparison.class_counts.values()), "image"),
-        f"{markup.plural(len(comparison.class_counts), 'class')}",
-        markup.text(comparison.date),
-    ]
-    notes = "".join(f"<li>{markup.text(note)}</li>" for note in comparison.notes)
-    warning = f'<aside class="notes"><h2>Before you rely on this</h2><ul>{notes}</ul></aside>' if notes else ""
-    return (
-        f'<header><p class="kicker">Eyebright {kind}</p><h1>{_unbroken(verdict(comparison))}</h1>'
-        f'<p class="lead">{markup.text(compare_in_words(comparison))}</p>'
-        f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul></header>{warning}'
-    )
-
-
-def _unbroken(title: str) -> str:
-    """A title whose names (ResNet-50) are not broken at their hyphens."""
-    return markup.text(title).replace("-", "&#8209;")
+        sections.insert(4, ("unreadable", "Images that could not be read", render_unreadable(unreadable)))
+    return assemble_page(comparison, verdict(comparison), compare_in_words(comparison), kind, sections)
 
 
 def _results(comparison: Comparison, order: Sequence[Contestant]) -> tuple[str, str]:
@@ -145,16 +120,6 @@ def _result_row(contestant: Contestant, *, top5: bool) -> str:
     )
 
 
-def _curves_block(order: Sequence[Contestant]) -> str:
-    words = (
-        "Measured on the validation images: not trained on, but used to choose among these. A ring marks what was "
-        "kept: the lowest loss."
-    )
-    if len(order) > 1:
-        words += " All accuracy axes are the same."
-    return f"<p>{words}</p>" + render_curves(order)
-
-
 _CLASS_WORDS = (
     "Precision: of the images said to be this class, the share that is. Recall: of the images of this class, "
     "the share that was found. F1 is between the two. Weakest classes come first."
@@ -183,67 +148,13 @@ def _mistake_words(order: Sequence[Contestant]) -> str:
     return f"<p>{words}</p>"
 
 
-def _unreadable(unreadable: Sequence[Unreadable]) -> str:
-    items = "".join(
-        f"<li><code>{markup.name(image.name)}</code> {markup.text(image.reason)}</li>"
-        for image in unreadable[:_UNREADABLE_SHOWN]
-    )
-    more = len(unreadable) - _UNREADABLE_SHOWN
-    if more > 0:
-        items += f"<li>and {more:,} more, named in report.json</li>"
-    words = f"<p>{markup.plural(len(unreadable), 'test image')} could not be read. Each counts as an error.</p>"
-    listed = f'<ul class="plain-list">{items}</ul>'
-    if len(unreadable) > 8:
-        listed = f"<details><summary>Which, and why</summary>{listed}</details>"
-    return words + listed
-
-
-def _networks(order: Sequence[Contestant]) -> str:
-    cards = "".join(
-        f'<article class="card"><h3>{markup.text(c.title)}</h3><p>{markup.text(c.sentence)}</p><dl class="pairs">'
-        + _pairs(
-            [
-                ("started from", c.weights),
-                ("effort", c.effort),
-                ("sees images of", f"{c.image_size} x {c.image_size} pixels"),
-                ("parameters", markup.amount(c.parameters)),
-                ("multiply-adds per image", markup.amount(c.multiply_adds)),
-            ]
-        )
-        + "</dl></article>"
-        for c in order
-    )
-    return f'<div class="cards">{cards}</div>'
-
-
 def _measured(comparison: Comparison) -> str:
-    splits = ", ".join(f"{count:,} {split}" for split, count in comparison.split_counts.items())
-    facts = [
-        ("images", f"{comparison.data_name}: {splits}"),
-        ("seed", f"{comparison.seed}, for the split and all training"),
-        ("date", comparison.date),
-        ("machine", comparison.machine),
-        ("versions", ", ".join(f"{package} {version}" for package, version in comparison.versions.items())),
-    ]
     report = ranked(comparison)[0].report
     sureness = "".join(
         f"<li>{markup.text(c.title)}: log loss {c.report.log_loss:.3f}, calibration error "
         f"{percent(c.report.calibration_error)}</li>"
         for c in ranked(comparison)
         if c.report.log_loss is not None and c.report.calibration_error is not None
-    )
-    command = ""
-    if comparison.command:
-        line = f"<pre><code>{markup.text(comparison.command)}</code></pre>"
-        command = f"<p>To get the same again:</p>{markup.scroll_box('Command', line)}"
-    counts = "".join(
-        f'<tr><th scope="row">{markup.name(name)}</th><td class="number">{count:,}</td></tr>'
-        for name, count in comparison.class_counts.items()
-    )
-    classes = markup.scroll_box(
-        "Images per class",
-        '<table class="plain"><thead><tr><th scope="col">class</th><th scope="col" class="number">images</th></tr>'
-        f"</thead><tbody>{counts}</tbody></table>",
     )
     top5 = (
         "Top-5 accuracy counts an answer as right when the label is among the five likeliest classes. "
@@ -257,16 +168,12 @@ def _measured(comparison: Comparison) -> str:
         else ""
     )
     return (
-        f'<dl class="pairs">{_pairs(facts)}</dl>{command}'
+        f"{render_reproduction(comparison)}"
         f"<p>Accuracy is the share of test images whose likeliest class is their label, with Wilson's 95 % interval. "
         f"{pair}{top5}"
         "Macro F1 is the mean of all classes' F1, so that small classes count as much as large ones. "
         "Images per second include reading and decoding. An image that could not be read counts as an error.</p>"
         "<details><summary>Images per class, and how far confidences can be trusted</summary>"
         f"<p>Calibration error is the mean gap between confidence and accuracy: at 5 %, answers given with 90 % are "
-        f"typically right 85 or 95 times in 100.</p><ul>{sureness}</ul>{classes}</details>"
+        f"typically right 85 or 95 times in 100.</p><ul>{sureness}</ul>{render_class_counts(comparison)}</details>"
     )
-
-
-def _pairs(facts: Sequence[tuple[str, str]]) -> str:
-    return "".join(f"<div><dt>{markup.text(k)}</dt><dd>{markup.text(v)}</dd></div>" for k, v in facts if v)

@@ -33,11 +33,14 @@ class Prediction:
     name: str
     """The image's path as it was given, or what it is: "bytes", "array 3"."""
     label: str | None
-    """The likeliest class; None if the image could not be read."""
+    """The likeliest class; None if the image could not be read, or has none of the classes that it might have."""
     confidence: float | None
-    """Its probability, in [0, 1]."""
+    """Its probability, in [0, 1]; None where there is no label."""
     probabilities: Mapping[str, float]
-    """Of every class by name, likeliest first; empty if the image could not be read."""
+    """Of every class by name, likeliest first; empty if the image could not be read. They sum to 1 where an image has
+    exactly one class; where it may have several, each is for itself."""
+    labels: tuple[str, ...] = ()
+    """The classes that the image has, likeliest first: one, or any number where the classifier learned so."""
     error: str | None = None
     """Why it could not be read."""
 
@@ -169,7 +172,8 @@ class Predictor:
 
     def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, R, R, C) uint8 -> probabilities (N, K)."""
-        return softmax(self.logits(squares))
+        logits = self.logits(squares)
+        return sigmoid(logits) if self.manifest.several_labels else softmax(logits)
 
     def _answers(
         self, names: Sequence[str], probabilities: NDArray[np.float32], errors: Mapping[int, ImageError]
@@ -183,8 +187,19 @@ class Predictor:
                 continue
             order = np.argsort(-probabilities[row], kind="stable")
             ranked = {self.class_names[index]: float(probabilities[row, index]) for index in order}
-            best = self.class_names[order[0]]
-            answers.append(Prediction(name=name, label=best, confidence=ranked[best], probabilities=ranked))
+            labels = tuple(ranked)[:1]
+            if self.manifest.thresholds is not None:
+                present = probabilities[row] >= np.asarray(self.manifest.thresholds, dtype=np.float32)
+                labels = tuple(self.class_names[index] for index in order if present[index])
+            answers.append(
+                Prediction(
+                    name=name,
+                    label=labels[0] if labels else None,
+                    confidence=ranked[labels[0]] if labels else None,
+                    probabilities=ranked,
+                    labels=labels,
+                )
+            )
         return answers
 
 
@@ -194,6 +209,12 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     shifted -= shifted.max(axis=1, keepdims=True)
     weights = np.exp(shifted)
     probabilities: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits (N, K) -> probabilities (N, K), each for itself; computed in float64."""
+    probabilities: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
     return probabilities
 
 

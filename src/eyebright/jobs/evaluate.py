@@ -12,12 +12,12 @@ from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError
 from eyebright.evaluation.evaluate import evaluate as measure
-from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.label_sets import evaluate_label_sets
 from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import decide
-from eyebright.jobs.fit import evaluate_warm_up
 from eyebright.jobs.given import Data
+from eyebright.jobs.measure import AnyReport, evaluate_warm_up
 from eyebright.progress import Progress, SilentProgress
 
 
@@ -27,7 +27,7 @@ def evaluate(
     *,
     decisions: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-) -> EvaluationReport:
+) -> AnyReport:
     """What a saved classifier achieves on labelled images that it has not seen.
 
     Where the data bring a test split, that split is used, otherwise all images. Images whose content was trained or
@@ -47,7 +47,9 @@ def evaluate(
     folder = Path(run)
     predictor = load(folder)
     table = read_samples(data, min_classes=1)
-    table.require_single_labels()
+    thresholds = predictor.manifest.thresholds
+    if thresholds is None:
+        table.require_single_labels()
     if decisions is not None:
         table = decide(table, decisions, progress, classes=predictor.class_names, min_classes=1).applied.table
     for note in table.notes:
@@ -57,6 +59,8 @@ def evaluate(
         progress.say(f"{len(table):,} images of the data's own test split")
     table = _without_known(table, folder, progress)
     evaluate_warm_up(predictor)
+    if thresholds is not None:
+        return evaluate_label_sets(predictor, table, thresholds, progress=progress)
     return measure(predictor, table, progress=progress)
 
 

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
+from eyebright.data.manifests import BETWEEN_LABELS
 from eyebright.data.sources import read_unlabelled
 from eyebright.errors import SettingsError, printable
 from eyebright.inference.load import load
@@ -78,7 +79,8 @@ def _split_paths(piped: bytes) -> list[str]:
 def write_predictions(path: Path, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
     """Write answers as CSV or as JSON lines, by the path's suffix, whole or not at all.
 
-    CSV columns: path, label, confidence, error, then one column of probabilities for each class, in their order.
+    CSV columns: path, label, confidence, error, then one column of probabilities for each class, in their order. Where
+    an image may have several classes, label holds all that it has, with | between them.
 
     Returns:
         How many answers there are, and how many of them are errors.
@@ -116,7 +118,8 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequ
             writer.writerow([answer.name, "", "", answer.error, *("" for _ in class_names)])
             continue
         shares = (f"{answer.probabilities[name]:.6f}" for name in class_names)
-        writer.writerow([answer.name, answer.label, f"{answer.confidence:.6f}", "", *shares])
+        confidence = "" if answer.confidence is None else f"{answer.confidence:.6f}"
+        writer.writerow([answer.name, BETWEEN_LABELS.join(answer.labels), confidence, "", *shares])
     return total, errors
 
 
@@ -136,6 +139,7 @@ def prediction_to_dict(answer: Prediction) -> dict[str, object]:
     return {
         "path": answer.name,
         "label": answer.label,
-        "confidence": round(answer.confidence or 0.0, 6),
+        "labels": list(answer.labels),
+        "confidence": None if answer.confidence is None else round(answer.confidence, 6),
         "probabilities": {name: round(share, 6) for name, share in answer.probabilities.items()},
     }

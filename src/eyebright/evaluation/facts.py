@@ -1,0 +1,69 @@
+"""What is known of a trained network and of a comparison beside how good the network is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint:
+    """One point of a learning curve."""
+
+    x: float
+    """The epoch, from 1, or the L2 strength tried."""
+    train_loss: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    """A fraction."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts:
+    """One trained network and what it cost."""
+
+    model: str
+    """The catalogue's name, such as "resnet50"."""
+    title: str
+    """As people write it, such as "ResNet-50"."""
+    sentence: str
+    """What the network is, in one sentence."""
+    curve: tuple[CurvePoint, ...]
+    """In the order of training; empty where none was kept."""
+    curve_kind: Literal["epochs", "regularisation"]
+    """What the curve runs over: epochs, or the L2 strengths tried for a head on a frozen backbone."""
+    parameters: int
+    multiply_adds: int
+    """For one image at `image_size`."""
+    size_bytes: int
+    """Of the weights file as delivered."""
+    train_seconds: float
+    image_size: int
+    """The side in pixels of the square that the network sees."""
+    weights: str
+    """Where it started: "from scratch", or the pretrained weights in words."""
+    effort: str
+    """The dial: "quick", "standard" or "best"."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonFacts:
+    """Networks that trained on the same split with the same seed; one alone is a single run."""
+
+    data_name: str
+    """What the user gave: a folder's or an archive's name."""
+    split_counts: dict[str, int]
+    """Images per split: train, val, test."""
+    class_counts: dict[str, int]
+    """Images per class over all splits, by name."""
+    seed: int
+    date: str
+    """When, as people read it, such as "2026-11-24 14:05"."""
+    versions: dict[str, str]
+    """Packages and their versions, by name."""
+    machine: str
+    """Processor, cores and memory, in words."""
+    command: str
+    """What to type to get the same again; empty where it was called from Python."""
+    notes: tuple[str, ...] = ()
+    """What the reader should know before believing the numbers, one sentence each."""
