@@ -22,7 +22,7 @@ FLAGS = {
     "compare": [*STEERING, "--models"],
     "demo": ["--out", "--seed"],
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
-    "evaluate": ["--decisions", "--out"],
+    "evaluate": ["--corruptions", "--decisions", "--out", "--tta"],
     "models": [],
     "predict": ["--out"],
     "runs": [],

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eyebright.jobs.list_runs import ListedRun
     from eyebright.jobs.measure import AnyComparison, AnyContestant, AnyReport
     from eyebright.jobs.models import ListedModel
+    from eyebright.jobs.robustness import Robustness
 
 FINDINGS_NAMED = 5  # of each kind; the page shows all
 TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
@@ -197,6 +198,32 @@ def print_comparison(comparison: AnyComparison) -> None:
     _console().print(table)
     print_line()
     print_line(words)
+
+
+def print_robustness(found: Robustness) -> None:
+    """Accuracy by corruption and severity, and by the number of views of each image."""
+    from rich.table import Table
+
+    from eyebright.evaluation.report import percent
+
+    if found.corruptions is not None:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("accuracy at severity")
+        for severity in range(1, 6):
+            table.add_column(str(severity), justify="right")
+        for result in found.corruptions.results:
+            table.add_row(result.name, *(percent(value) for value in result.accuracies))
+        _console().print(table)
+        print_line(str(found.corruptions))
+    if found.views:
+        table = Table(box=None, pad_edge=False)
+        for name in ("views", "accuracy", "95 % interval", "log loss", "gained", "lost", "p", "time"):
+            table.add_column(name, justify="right")
+        for view in found.views:
+            interval = f"{view.accuracy_low * 100:.1f} to {view.accuracy_high * 100:.1f} %"
+            numbers = (f"{view.log_loss:.3f}", str(view.gained), str(view.lost), f"{view.p_value:.2f}")
+            table.add_row(str(view.views), percent(view.accuracy), interval, *numbers, f"{view.cost:.1f} x")
+        _console().print(table)
 
 
 def _plain(text: str) -> str:

@@ -18,13 +18,18 @@ SOME_UNREADABLE = 3
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A JSON file for the numbers.")
 @click.option("--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved.")
-def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None) -> int:
+@click.option("--corruptions", is_flag=True, help="How it bears noise, blur, weather, JPEG and rotation instead.")
+@click.option("--tta", is_flag=True, help="What looking at several views of each image gives and costs instead.")
+def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None, corruptions: bool, tta: bool) -> int:
     """Measure the classifier in RUN on the labelled images of DATA.
 
-    Images that it was trained on are recognised by their content and left out.
+    Images that it was trained on are recognised by their content and left out. With --corruptions or --tta, --out may
+    be an .html page, too.
     """
     import json
 
+    if corruptions or tta:
+        return _measure_robustness(run, data, out, decisions, corruptions=corruptions, tta=tta)
     from eyebright.jobs.evaluate import evaluate as measure
     from eyebright.jobs.runs import write_text
 
@@ -34,6 +39,21 @@ def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None) ->
         write_text(out, json.dumps(report.to_dict(), indent=1) + "\n")
     output.print_report(report, per_class=True)
     return SOME_UNREADABLE if report.unreadable else 0
+
+
+def _measure_robustness(
+    run: Path, data: Path, out: Path | None, decisions: Path | None, *, corruptions: bool, tta: bool
+) -> int:
+    from eyebright.jobs.robustness import check_suffix, measure_robustness, write_robustness
+
+    if out is not None:
+        check_suffix(out)
+    with output.terminal_progress() as progress:
+        found = measure_robustness(run, data, corruptions=corruptions, tta=tta, decisions=decisions, progress=progress)
+    if out is not None:
+        write_robustness(out, found)
+    output.print_robustness(found)
+    return 0
 
 
 @click.command()

@@ -170,6 +170,10 @@ class Predictor:
         """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> logits (N, K)."""
         return self._engine.run(self.preprocessing.normalise(self.preprocessing.crop(squares)))
 
+    def predict_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> probabilities (N, K)."""
+        return self._run(squares)
+
     def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, R, R, C) uint8 -> probabilities (N, K)."""
         logits = self.logits(squares)

@@ -14,6 +14,7 @@ from eyebright.errors import DataError
 from eyebright.evaluation.evaluate import evaluate as measure
 from eyebright.evaluation.label_sets import evaluate_label_sets
 from eyebright.inference.load import load
+from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import decide
 from eyebright.jobs.given import Data
@@ -44,11 +45,22 @@ def evaluate(
         DataError: the data have classes that it does not know, or nothing that it has not seen.
     """
     progress = progress or SilentProgress()
+    predictor, table = open_evaluation(run, data, decisions=decisions, progress=progress)
+    evaluate_warm_up(predictor)
+    thresholds = predictor.manifest.thresholds
+    if thresholds is not None:
+        return evaluate_label_sets(predictor, table, thresholds, progress=progress)
+    return measure(predictor, table, progress=progress)
+
+
+def open_evaluation(
+    run: str | os.PathLike[str], data: Data, *, decisions: str | os.PathLike[str] | None, progress: Progress
+) -> tuple[Predictor, SampleTable]:
+    """A saved classifier, and the samples of some data that it has not seen; see `evaluate`."""
     folder = Path(run)
     predictor = load(folder)
     table = read_samples(data, min_classes=1)
-    thresholds = predictor.manifest.thresholds
-    if thresholds is None:
+    if not predictor.manifest.several_labels:
         table.require_single_labels()
     if decisions is not None:
         table = decide(table, decisions, progress, classes=predictor.class_names, min_classes=1).applied.table
@@ -57,11 +69,7 @@ def evaluate(
     if len(table.rows("test")):
         table = table.split("test")
         progress.say(f"{len(table):,} images of the data's own test split")
-    table = _without_known(table, folder, progress)
-    evaluate_warm_up(predictor)
-    if thresholds is not None:
-        return evaluate_label_sets(predictor, table, thresholds, progress=progress)
-    return measure(predictor, table, progress=progress)
+    return predictor, _without_known(table, folder, progress)
 
 
 def _without_known(table: SampleTable, folder: Path, progress: Progress) -> SampleTable:
