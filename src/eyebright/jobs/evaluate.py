@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eyebright.bundle.engines import TORCH
 from eyebright.data.cache import digest_table
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
@@ -16,7 +17,6 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import decide
-from eyebright.jobs.fit import evaluate_warm_up
 from eyebright.jobs.given import Data
 from eyebright.progress import Progress, SilentProgress
 
@@ -26,6 +26,7 @@ def evaluate(
     data: Data,
     *,
     decisions: str | os.PathLike[str] | None = None,
+    engine: str | None = None,
     progress: Progress | None = None,
 ) -> EvaluationReport:
     """What a saved classifier achieves on labelled images that it has not seen.
@@ -37,6 +38,7 @@ def evaluate(
         run: a run's folder, or a bundle (which does not know what it was trained on: then nothing is left out).
         data: see `eyebright.train`.
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
+        engine: see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
@@ -45,7 +47,7 @@ def evaluate(
     """
     progress = progress or SilentProgress()
     folder = Path(run)
-    predictor = load(folder)
+    predictor = load(folder, engine=engine)
     table = read_samples(data, min_classes=1)
     table.require_single_labels()
     if decisions is not None:
@@ -56,7 +58,9 @@ def evaluate(
         table = table.split("test")
         progress.say(f"{len(table):,} images of the data's own test split")
     table = _without_known(table, folder, progress)
-    evaluate_warm_up(predictor)
+    if predictor.engine != TORCH:
+        progress.say(f"classified by the engine {predictor.engine}")
+    predictor.warm_up()
     return measure(predictor, table, progress=progress)
 
 

@@ -105,7 +105,7 @@ def fit_network(
         return None
     bundle = None if run is None else run.folder / runs.BUNDLE
     predictor = _follow(trained) if bundle is None else load(bundle)
-    evaluate_warm_up(predictor)
+    predictor.warm_up()
     found = evaluate(ShardedPredictor(predictor, ranks), table.split("test"), progress=progress)
     if run is None or bundle is None or keeper is None:
         return None
@@ -165,7 +165,7 @@ def _follow(trained: TrainedNetwork) -> Predictor:
         provenance={},
         files={},
     )
-    return Predictor(TorchEngine(trained.model), manifest)
+    return Predictor(TorchEngine(trained.model, trained.preprocessing), manifest)
 
 
 def _add_results(bundle: Path, report: EvaluationReport) -> None:
@@ -183,12 +183,6 @@ def _add_results(bundle: Path, report: EvaluationReport) -> None:
     }
     with runs.writing(bundle):
         write_manifest(bundle, replace(manifest, provenance={**manifest.provenance, "results": results}))
-
-
-def evaluate_warm_up(predictor: Predictor) -> None:
-    """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
-    side = predictor.preprocessing.resize
-    predictor.predict(np.zeros((side, side, 3), dtype=np.uint8))
 
 
 def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def predict(
     images: Sequence[str | os.PathLike[str]],
     *,
     piped: bytes = b"",
+    engine: str | None = None,
     progress: Progress | None = None,
 ) -> Answers:
     """Answers for files, folders, zips and patterns.
@@ -48,6 +49,7 @@ def predict(
         run: a run's folder or a bundle.
         images: what to classify; "-" stands for what was piped in.
         piped: the bytes of one image, or paths, one a line (or separated by NUL, as `find -print0` does).
+        engine: see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
@@ -55,7 +57,7 @@ def predict(
         DataError: there are no images at all.
     """
     progress = progress or SilentProgress()
-    predictor = load(Path(run))
+    predictor = load(Path(run), engine=engine)
     if "-" in images and piped.startswith(_SIGNATURES):
         others = [image for image in images if image != "-"]
         found = iter([replace(answer, name="-") for answer in predictor.predict([piped])])
