@@ -61,6 +61,15 @@ def test_a_second_export_takes_the_place_of_the_first_and_leaves_other_engines(b
     assert found[2].size_bytes == (bundle / WEIGHTS).stat().st_size
 
 
+def test_a_file_that_two_engines_share_stays_until_both_are_gone(bundle: Path) -> None:
+    for engine, content in (("onnx", b"1"), ("openvino", b"1"), ("onnx", b"2")):
+        add_engine(bundle, read_manifest(bundle), record(bundle, engine), content)
+    openvino, onnx = read_engines(bundle, read_manifest(bundle))
+    assert [(bundle / str(engine.file)).read_bytes() for engine in (openvino, onnx)] == [b"1", b"2"]
+    add_engine(bundle, read_manifest(bundle), record(bundle, "openvino"), b"2")
+    assert len(list(bundle.glob("*.onnx"))) == 1
+
+
 def test_the_same_export_again_changes_nothing(bundle: Path) -> None:
     first = add_engine(bundle, read_manifest(bundle), record(bundle), b"a graph")
     assert add_engine(bundle, read_manifest(bundle), record(bundle), b"a graph") == first

@@ -26,7 +26,7 @@ def test_an_export_prints_how_it_compares_and_is_used_from_then_on(
 def test_mistakes_get_one_line(eyebright: Command, run_folder: Path, photos: Path, tmp_path: Path) -> None:
     for arguments, code, message in (
         (["export", tmp_path / "nowhere"], 6, "no folder"),
-        (["export", run_folder, "--to", "torch", "--int8"], 5, "int8 is there for onnx only"),
+        (["export", run_folder, "--to", "torch", "--int8"], 5, "int8 is there for onnx and openvino"),
         (["export", run_folder / "bundle"], 4, "eyebright export RUN DATA"),
         (["predict", run_folder, photos, "--engine", "onnx-int8"], 6, "make it with: eyebright export RUN"),
         (["predict", run_folder, photos, "--engine", "caffe"], 2, "caffe"),

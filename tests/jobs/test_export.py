@@ -126,6 +126,27 @@ def test_a_slower_bfloat16_is_not_taken(folder: Path, monkeypatch: pytest.Monkey
     assert eb.load(folder, engine="torch-bf16").engine == "torch-bf16"
 
 
+def test_openvino_reads_the_same_file(exported: tuple[Path, dict[str, Export]], photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs openvino: pip install 'eyebright[openvino]'")
+    shutil.copytree(exported[0], tmp_path / "run")
+    made = export(tmp_path / "run", to="openvino", max_drop=20)
+    assert made.verified.num_agree >= made.verified.num_images - 1
+    assert made.path.name == exported[1]["onnx"].path.name
+    images = sorted(photos.rglob("*.png"))[::5]
+    wanted = eb.load(tmp_path / "run", engine="torch").predict(images)
+    found = eb.load(tmp_path / "run", engine="openvino").predict(images)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.label == other.label
+        assert one.probabilities == pytest.approx(other.probabilities, abs=0.02)
+    export(tmp_path / "run", to="openvino", int8=True, max_drop=20)
+    assert made.path.is_file()
+    assert eb.load(tmp_path / "run", engine="openvino-int8").engine == "openvino-int8"
+    path = made.path
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(BundleError, match="was altered"):
+        eb.load(tmp_path / "run", engine="openvino")
+
+
 def test_a_damaged_export_is_refused_by_name_and_torch_still_asked_for(
     exported: tuple[Path, dict[str, Export]], tmp_path: Path
 ) -> None:
@@ -146,6 +167,8 @@ def test_a_damaged_export_is_refused_by_name_and_torch_still_asked_for(
 def test_an_engine_that_was_not_exported_says_how_to_make_it(folder: Path) -> None:
     with pytest.raises(BundleError, match="eyebright export RUN --to onnx --int8"):
         eb.load(folder, engine="onnx-int8")
+    with pytest.raises(BundleError, match=r"eyebright export RUN --to torch$"):
+        eb.load(folder, engine="torch-bf16")
     with pytest.raises(SettingsError, match='did you mean "onnx"'):
         eb.load(folder, engine="onxn")
 
@@ -193,5 +216,5 @@ def test_an_export_that_answers_differently_is_not_kept(folder: Path, monkeypatc
 def test_what_can_not_be_asked_for(folder: Path) -> None:
     with pytest.raises(SettingsError, match='no export to "tflite"'):
         export(folder, to="tflite")
-    with pytest.raises(ExportError, match="int8 is there for onnx only"):
+    with pytest.raises(ExportError, match="int8 is there for onnx and openvino"):
         export(folder, to="torch", int8=True)

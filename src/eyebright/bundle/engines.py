@@ -16,8 +16,18 @@ from eyebright.bundle.sealed import show
 from eyebright.errors import BundleError, OutputError
 
 ENGINES = "engines"
-TORCH, TORCH_BF16, ONNX, ONNX_INT8 = "torch", "torch-bf16", "onnx", "onnx-int8"
-ENGINE_NAMES = (TORCH, TORCH_BF16, ONNX, ONNX_INT8)
+TORCH, TORCH_BF16 = "torch", "torch-bf16"
+ONNX, ONNX_INT8 = "onnx", "onnx-int8"
+OPENVINO, OPENVINO_INT8 = "openvino", "openvino-int8"
+LIBRARIES = {
+    TORCH: "torch",
+    TORCH_BF16: "torch",
+    ONNX: "onnxruntime",
+    ONNX_INT8: "onnxruntime",
+    OPENVINO: "openvino",
+    OPENVINO_INT8: "openvino",
+}
+"""Every engine, and what must be installed to run it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +35,9 @@ class VerifiedEngine:
     """One engine's answers on the test images beside those of torch in float32, measured in turns in one run."""
 
     engine: str
-    """One of `ENGINE_NAMES`."""
+    """A key of `LIBRARIES`."""
     file: str | None
-    """The exported file in the bundle's folder; None if it runs the bundle's weights."""
+    """The exported file in the bundle's folder, which engines may share; None if it runs the bundle's weights."""
     weights_sha256: str
     """Of the weights that it was exported from."""
     num_images: int
@@ -115,12 +125,13 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
     """
     old = {engine.file for engine in read_engines(folder, manifest) if engine.engine == verified.engine}
     kept = [engine for engine in read_engines(folder, manifest) if engine.engine != verified.engine]
+    old -= {engine.file for engine in kept}
     files = {name: digest for name, digest in manifest.files.items() if name not in old}
     try:
         file = None
         if content is not None:
             digest = hashlib.sha256(content).hexdigest()
-            file = f"{verified.engine}-{digest[:12]}.onnx"
+            file = f"network-{digest[:12]}.onnx"
             files[file] = digest
             _write(folder / file, content)
         verified = replace(verified, file=file, size_bytes=(folder / (file or WEIGHTS)).stat().st_size)

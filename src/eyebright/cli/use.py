@@ -11,7 +11,7 @@ import click
 from eyebright.cli import output
 
 SOME_UNREADABLE = 3
-ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8")
+ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
 engine_option = click.option(
     "--engine", type=click.Choice(ENGINES), help="What runs the network; by default the fastest that was exported."
 )
@@ -73,8 +73,14 @@ def predict(run: Path, images: Sequence[str], out: Path | None, engine: str | No
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path), required=False)
-@click.option("--to", type=click.Choice(("onnx", "torch")), default="onnx", show_default=True, help="For which engine.")
-@click.option("--int8", is_flag=True, help="A quarter of the size and several times as fast; for onnx.")
+@click.option(
+    "--to",
+    type=click.Choice(("onnx", "openvino", "torch")),
+    default="onnx",
+    show_default=True,
+    help="For which engine.",
+)
+@click.option("--int8", is_flag=True, help="A quarter of the size and several times as fast; not for torch.")
 @click.option(
     "--max-drop",
     type=click.FloatRange(min=0),
@@ -85,8 +91,8 @@ def predict(run: Path, images: Sequence[str], out: Path | None, engine: str | No
 def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float) -> int:
     """Export the classifier in RUN to a faster engine, and prove on its test images that it answers the same.
 
-    The result is put into RUN's bundle, where predict and evaluate find it; with onnx they need no torch. torch means
-    bfloat16. DATA says where RUN's images are, if they have moved.
+    The result is put into RUN's bundle, where predict and evaluate find it; with onnx or openvino they need no torch.
+    torch means bfloat16. DATA says where RUN's images are, if they have moved.
     """
     from eyebright.jobs.export import export as write
 

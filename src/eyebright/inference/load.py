@@ -7,7 +7,17 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from eyebright.bundle.engines import ENGINE_NAMES, ONNX, ONNX_INT8, TORCH, TORCH_BF16, VerifiedEngine, read_engines
+from eyebright.bundle.engines import (
+    LIBRARIES,
+    ONNX,
+    ONNX_INT8,
+    OPENVINO,
+    OPENVINO_INT8,
+    TORCH,
+    TORCH_BF16,
+    VerifiedEngine,
+    read_engines,
+)
 from eyebright.bundle.manifest import Manifest, find_bundle, read_manifest
 from eyebright.bundle.sealed import show
 from eyebright.errors import BundleError, MissingExtraError, SettingsError, nearest
@@ -23,7 +33,7 @@ def load(path: str | Path, *, engine: str | None = None) -> Predictor:
 
     Args:
         path: the folder that training wrote, or the bundle inside it.
-        engine: "torch", "torch-bf16", "onnx" or "onnx-int8".
+        engine: "torch", "torch-bf16", "onnx", "onnx-int8", "openvino" or "openvino-int8".
 
     Raises:
         BundleError: there is none, it is damaged, altered or from a newer Eyebright, or the engine was not exported.
@@ -31,31 +41,28 @@ def load(path: str | Path, *, engine: str | None = None) -> Predictor:
         SettingsError: there is no such engine.
     """
     folder = find_bundle(Path(path))
-    if engine is not None and engine not in ENGINE_NAMES:
-        raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, ENGINE_NAMES)}')
+    if engine is not None and engine not in LIBRARIES:
+        raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, LIBRARIES)}')
     manifest = read_manifest(folder, files=False)
     verified = read_engines(folder, manifest)
     chosen = _fastest(verified) if engine is None else engine
     record = next((found for found in verified if found.engine == chosen), None)
     if record is None and chosen != TORCH:
-        kind = "--to torch" if chosen == TORCH_BF16 else "--to onnx --int8" if chosen == ONNX_INT8 else "--to onnx"
+        kind = f"--to {chosen.removesuffix('-bf16').replace('-int8', ' --int8')}"
         raise BundleError(f"{show(folder)} has no engine {chosen} yet; make it with: eyebright export RUN {kind}")
     return Predictor(_OPENERS[chosen](folder, manifest, record), manifest)
 
 
 def _fastest(verified: tuple[VerifiedEngine, ...]) -> str:
     """The name of the engine to take where none was asked for."""
-    exported = [found for found in verified if found.file is not None and find_spec("onnxruntime")]
-    here = exported or [
-        found for found in verified if found.engine == TORCH_BF16 and found.speedup > 1 and _has_bfloat16()
-    ]
+    installed = [found for found in verified if find_spec(LIBRARIES[found.engine])]
+    exported = [found for found in installed if found.file is not None]
+    here = exported or [found for found in installed if found.speedup > 1 and _has_bfloat16()]
     # Each against torch in the same minute: what was measured on another day, under another load, is no comparison.
     return max(here, key=lambda found: found.speedup).engine if here else TORCH
 
 
 def _has_bfloat16() -> bool:
-    if find_spec("torch") is None:
-        return False
     from eyebright.embedding.embed import computes_bfloat16
 
     return computes_bfloat16("cpu")
@@ -76,10 +83,26 @@ def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None)
 
 
 def _open_onnx(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
-    assert record is not None
-    assert record.file is not None
     from eyebright.inference.onnx_engine import OnnxEngine
 
+    assert record is not None
+    return OnnxEngine(*_read(folder, manifest, record), name=record.engine, shown=show(folder / str(record.file)))
+
+
+def _open_openvino(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
+    try:
+        from eyebright.inference.openvino_engine import OpenvinoEngine
+    except ModuleNotFoundError as error:
+        if error.name != "openvino":
+            raise
+        raise MissingExtraError("the engine openvino", "openvino") from error
+    assert record is not None
+    return OpenvinoEngine(*_read(folder, manifest, record), name=record.engine, shown=show(folder / str(record.file)))
+
+
+def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[bytes, Manifest]:
+    """The exported file, once it is the one that was verified; and the manifest, beside which it is opened."""
+    assert record.file is not None
     path = folder / record.file
     try:
         content = path.read_bytes()
@@ -88,7 +111,7 @@ def _open_onnx(folder: Path, manifest: Manifest, record: VerifiedEngine | None) 
     # Hashed as it was read, once: what runs is what was verified.
     if hashlib.sha256(content).hexdigest() != manifest.files[record.file]:
         raise BundleError(f"{show(path)} was altered or cut short since it was exported; export again")
-    return OnnxEngine(content, manifest, name=record.engine, shown=show(path))
+    return content, manifest
 
 
 _OPENERS: dict[str, Callable[[Path, Manifest, VerifiedEngine | None], Engine]] = {
@@ -96,4 +119,6 @@ _OPENERS: dict[str, Callable[[Path, Manifest, VerifiedEngine | None], Engine]] =
     TORCH_BF16: _open_torch,
     ONNX: _open_onnx,
     ONNX_INT8: _open_onnx,
+    OPENVINO: _open_openvino,
+    OPENVINO_INT8: _open_openvino,
 }

@@ -30,19 +30,16 @@ class OnnxEngine:
         manifest: of the bundle that it belongs to.
         name: what `--engine` calls it.
         shown: the file, for messages.
-        threads: how many compute; None takes one for each core, or $OMP_NUM_THREADS.
 
     Raises:
         BundleError: the file is no such graph, or was exported from another network.
     """
 
-    def __init__(
-        self, content: bytes, manifest: Manifest, *, name: str = ONNX, shown: str = "", threads: int | None = None
-    ) -> None:
+    def __init__(self, content: bytes, manifest: Manifest, *, name: str = ONNX, shown: str = "") -> None:
         self.name = name
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = threads or _threads_wanted()
+        options.intra_op_num_threads = threads_wanted()
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own errors share no class but this one
@@ -60,8 +57,8 @@ class OnnxEngine:
         return logits, embedding
 
 
-def _threads_wanted() -> int:
-    """As torch is told; 0 lets ONNX Runtime take one for each core."""
+def threads_wanted() -> int:
+    """As torch is told; 0 lets a library take one for each core."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     return int(wanted) if wanted.isdecimal() else 0
 

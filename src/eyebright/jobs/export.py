@@ -58,8 +58,8 @@ def export(
 
     Args:
         run: a run's folder, or a bundle (then `data` are needed).
-        to: "onnx", or "torch" (bfloat16 where this machine computes it).
-        int8: for onnx: a quarter of the size and several times as fast, calibrated on validation images.
+        to: "onnx"; "openvino" (the same file; bfloat16 where the machine computes it); or "torch" (bfloat16).
+        int8: not for torch: a quarter of the size and several times as fast, calibrated on validation images.
         data: where the run's images are now, by default where they were; for a bundle without its run, labelled images
             that it has not seen, its validation split for int8, else its test split, or all.
         max_drop: how many points of accuracy on the test images it may lose.
@@ -76,7 +76,7 @@ def export(
     if to not in FORMATS:
         raise SettingsError(f'there is no export to "{to}"; {nearest(to, FORMATS)}')
     if int8 and to == TORCH:
-        raise ExportError("int8 is there for onnx only; give --to onnx --int8, or leave --int8 out")
+        raise ExportError("int8 is there for onnx and openvino; give --to onnx --int8, or leave --int8 out")
     folder = find_bundle(Path(run))
     loaded = load_bundle(folder)
     manifest = loaded.manifest
