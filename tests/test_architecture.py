@@ -36,6 +36,8 @@ WITHOUT_TORCH = (
     "eyebright.bundle",
     "eyebright.bundle.manifest",
     "eyebright.bundle.engines",
+    "eyebright.bulk",
+    "eyebright.bulk.*",
     "eyebright.exporting.quantize",
     "eyebright.exporting.verify",
     "eyebright.inference",

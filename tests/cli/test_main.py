@@ -25,7 +25,7 @@ FLAGS = {
     "evaluate": ["--decisions", "--engine", "--out"],
     "export": ["--int8", "--max-drop", "--to"],
     "models": [],
-    "predict": ["--engine", "--out"],
+    "predict": ["--engine", "--out", "--resume"],
     "runs": [],
     "train": [*STEERING, "--find-lr", "--model", "--resume", "--teacher", "--weights"],
 }

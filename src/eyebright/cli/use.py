@@ -44,27 +44,33 @@ def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None, en
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=str)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv or .jsonl file.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv, .jsonl or .parquet file."
+)
 @engine_option
-def predict(run: Path, images: Sequence[str], out: Path | None, engine: str | None) -> int:
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted call has left of --out.")
+def predict(run: Path, images: Sequence[str], out: Path | None, engine: str | None, resume: bool) -> int:
     """Classify IMAGES with the classifier in RUN.
 
     IMAGES are files, folders, zips or patterns in quotes; - reads paths, one a line, or one image from standard input.
     Prints a table on a terminal and CSV into a pipe.
     """
     from eyebright.jobs.predict import predict as answer
-    from eyebright.jobs.predict import write_csv, write_predictions
+    from eyebright.jobs.predict import predict_into, write_csv
 
+    if resume and out is None:
+        raise click.UsageError("--resume goes on with a file; give the same --out as before")
     piped = sys.stdin.buffer.read() if "-" in images else b""
     with output.terminal_progress() as progress:
-        answers = answer(run, images, piped=piped, engine=engine, progress=progress)
         if out is not None:
-            total, errors = write_predictions(out, answers.predictions, answers.class_names)
+            total, errors = predict_into(out, run, images, piped=piped, engine=engine, resume=resume, progress=progress)
             output.print_line(f"{total:,} answers in {out}")
-        elif output.is_terminal():
-            total, errors = output.print_predictions(answers.predictions)
         else:
-            total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
+            answers = answer(run, images, piped=piped, engine=engine, progress=progress)
+            if output.is_terminal():
+                total, errors = output.print_predictions(answers.predictions)
+            else:
+                total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
     if errors:
         output.print_error(f"{errors:,} of {total:,} images could not be read")
     return SOME_UNREADABLE if errors else 0
