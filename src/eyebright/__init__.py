@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from eyebright.jobs.draw import Drawing as Drawing
     from eyebright.jobs.draw import draw as draw
     from eyebright.jobs.evaluate import evaluate as evaluate
+    from eyebright.jobs.export import Export as Export
+    from eyebright.jobs.export import export as export
     from eyebright.jobs.list_runs import list_runs as list_runs
     from eyebright.jobs.models import list_models as list_models
     from eyebright.jobs.robustness import measure_robustness as measure_robustness
@@ -45,6 +47,7 @@ _HOMES = {
     "ComparedRuns": "jobs.compare",
     "Drawing": "jobs.draw",
     "EvaluationReport": "evaluation.report",
+    "Export": "jobs.export",
     "EyebrightError": "errors",
     "LabelSetsReport": "evaluation.label_sets",
     "Prediction": "inference.predictor",
@@ -57,6 +60,7 @@ _HOMES = {
     "demo": "jobs.demo",
     "draw": "jobs.draw",
     "evaluate": "jobs.evaluate",
+    "export": "jobs.export",
     "list_models": "jobs.models",
     "list_runs": "jobs.list_runs",
     "load": "inference.load",

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from eyebright.bundle.manifest import read_manifest
-from eyebright.errors import DataError, SettingsError
+from eyebright.errors import DataError, ExportError, SettingsError
 from eyebright.evaluation.label_sets import LabelSetsReport
 from eyebright.evaluation.label_sets_compare import LabelSetsComparison
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
+from eyebright.jobs.export import export
 from eyebright.jobs.predict import predict, prediction_to_dict, write_predictions
 from eyebright.jobs.train import Run, resume, train
 from eyebright.progress import SilentProgress
@@ -136,6 +137,11 @@ def test_a_stopped_run_goes_on_to_the_same_classifier(run: Run, scenes: Path, tm
     one, other = ((folder / "bundle" / "weights.safetensors").read_bytes() for folder in (run.folder, resumed.folder))
     assert one == other
     assert (run.folder / "samples.csv").read_bytes() == (resumed.folder / "samples.csv").read_bytes()
+
+
+def test_an_export_says_that_it_is_for_one_label(run: Run) -> None:
+    with pytest.raises(ExportError, match="learned several labels an image"):
+        export(run.folder)
 
 
 def test_a_comparison_ranks_by_mean_average_precision(scenes: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_a_saved_classifier_is_measured_on_what_it_has_not_seen(run: Run, photos
     assert stored["corruptions"]["accuracy"] == found.corruptions.accuracy
     assert [view["views"] for view in stored["views"]] == [1, 2, 10]
     write_robustness(tmp_path / "found.html", found)
-    assert "What Plain CNN withstands" in (tmp_path / "found.html").read_text()
+    assert "What cnn withstands" in (tmp_path / "found.html").read_text()
 
 
 def test_a_file_that_can_not_be_written_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:

@@ -74,11 +74,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_sealed(folder, values)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
     """Read and check `manifest.json`, and that every file it lists is there and unaltered.
 
     Args:
         folder: a bundle.
+        files: False leaves the other files to whoever reads them.
 
     Raises:
         BundleError: no bundle, a newer format version, or a file that is absent, cut short or altered, by name.
@@ -114,7 +115,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{show(path)} has {len(manifest.thresholds)} thresholds for a network of another number")
     if WEIGHTS not in manifest.files:
         raise BundleError(f"{show(path)} lists no {WEIGHTS}; copy the whole folder again")
-    verify_files(folder, manifest.files)
+    if files:
+        verify_files(folder, manifest.files)
     return manifest
 
 

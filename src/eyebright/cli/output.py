@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from eyebright.checking.findings import CheckReport
+    from eyebright.evaluation.label_sets import AnyReport
+    from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant
     from eyebright.inference.predictor import Prediction
     from eyebright.jobs.cache import CacheContents
+    from eyebright.jobs.export import Export
     from eyebright.jobs.list_runs import ListedRun
-    from eyebright.jobs.measure import AnyComparison, AnyContestant, AnyReport
     from eyebright.jobs.models import ListedModel
     from eyebright.jobs.robustness import Robustness
 
@@ -263,6 +265,44 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
     if more:
         print_line(f"and {more:,} more; --out results.csv keeps all of them")
     return total + more, errors
+
+
+def print_export(export: Export) -> None:
+    """An exported engine beside torch: the same answers, and how fast."""
+    from rich.table import Table
+
+    from eyebright.evaluation.report import percent
+    from eyebright.metrics import wilson_interval
+    from eyebright.page.markup import rate
+
+    verified = export.verified
+    count = verified.num_images
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for name in ("torch", verified.engine):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def accuracy(correct: int) -> str:
+        low, high = wilson_interval(correct, count)
+        return f"{percent(correct / count)} ({100 * low:.1f} to {100 * high:.1f})"
+
+    def milliseconds(seconds: float) -> str:
+        return f"{1000 * seconds:.1f} ms"
+
+    speeds = (_plain(rate(speed)) for speed in (verified.torch_images_per_second, verified.images_per_second))
+    latencies = map(milliseconds, (verified.torch_latency_seconds, verified.latency_seconds))
+    table.add_row("same class as torch", "", f"{verified.num_agree:,} of {count:,}")
+    table.add_row("accuracy (95 % interval)", accuracy(verified.torch_correct), accuracy(verified.num_correct))
+    table.add_row("largest logit, and off by", f"{verified.largest_logit:.3g}", f"{verified.largest_difference:.2g}")
+    table.add_row("size", "", f"{verified.size_bytes / 1e6:.1f} MB")
+    table.add_row("one image", *latencies)
+    table.add_row("images a second", *speeds)
+    table.add_row("times torch", "1", f"{verified.speedup:.1f}")
+    console = _console()
+    console.print(table)
+    print_line()
+    print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images, decoded before, in turns.")
+    print_line(f"Export:      {export.path}")
 
 
 def _cell(text: str, style: str = "") -> Any:

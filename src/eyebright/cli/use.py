@@ -1,16 +1,21 @@
-"""The commands that use a saved classifier: evaluate, predict."""
+"""The commands that use a saved classifier: evaluate, predict, export."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from eyebright.cli import output
 
 SOME_UNREADABLE = 3
+ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
+engine_option = click.option(
+    "--engine", type=click.Choice(ENGINES), help="What runs the network; by default the fastest that was exported."
+)
 
 
 @click.command()
@@ -20,7 +25,16 @@ SOME_UNREADABLE = 3
 @click.option("--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved.")
 @click.option("--corruptions", is_flag=True, help="How it bears noise, blur, weather, JPEG and rotation instead.")
 @click.option("--tta", is_flag=True, help="What looking at several views of each image gives and costs instead.")
-def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None, corruptions: bool, tta: bool) -> int:
+@engine_option
+def evaluate(
+    run: Path,
+    data: Path,
+    out: Path | None,
+    decisions: Path | None,
+    corruptions: bool,
+    tta: bool,
+    engine: str | None,
+) -> int:
     """Measure the classifier in RUN on the labelled images of DATA.
 
     Images that it was trained on are recognised by their content and left out. With --corruptions or --tta, --out may
@@ -29,27 +43,26 @@ def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None, co
     import json
 
     if corruptions or tta:
-        return _measure_robustness(run, data, out, decisions, corruptions=corruptions, tta=tta)
+        steering = {"corruptions": corruptions, "tta": tta, "decisions": decisions, "engine": engine}
+        return _measure_robustness(run, data, out, **steering)
     from eyebright.jobs.evaluate import evaluate as measure
     from eyebright.jobs.runs import write_text
 
     with output.terminal_progress() as progress:
-        report = measure(run, data, decisions=decisions, progress=progress)
+        report = measure(run, data, decisions=decisions, engine=engine, progress=progress)
     if out is not None:
         write_text(out, json.dumps(report.to_dict(), indent=1) + "\n")
     output.print_report(report, per_class=True)
     return SOME_UNREADABLE if report.unreadable else 0
 
 
-def _measure_robustness(
-    run: Path, data: Path, out: Path | None, decisions: Path | None, *, corruptions: bool, tta: bool
-) -> int:
+def _measure_robustness(run: Path, data: Path, out: Path | None, **steering: Any) -> int:
     from eyebright.jobs.robustness import check_suffix, measure_robustness, write_robustness
 
     if out is not None:
         check_suffix(out)
     with output.terminal_progress() as progress:
-        found = measure_robustness(run, data, corruptions=corruptions, tta=tta, decisions=decisions, progress=progress)
+        found = measure_robustness(run, data, **steering, progress=progress)
     if out is not None:
         write_robustness(out, found)
     output.print_robustness(found)
@@ -59,26 +72,65 @@ def _measure_robustness(
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=str)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv or .jsonl file.")
-def predict(run: Path, images: Sequence[str], out: Path | None) -> int:
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv, .jsonl or .parquet file."
+)
+@engine_option
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted call has left of --out.")
+def predict(run: Path, images: Sequence[str], out: Path | None, engine: str | None, resume: bool) -> int:
     """Classify IMAGES with the classifier in RUN.
 
     IMAGES are files, folders, zips or patterns in quotes; - reads paths, one a line, or one image from standard input.
     Prints a table on a terminal and CSV into a pipe.
     """
     from eyebright.jobs.predict import predict as answer
-    from eyebright.jobs.predict import write_csv, write_predictions
+    from eyebright.jobs.predict import predict_into, write_csv
 
+    if resume and out is None:
+        raise click.UsageError("--resume goes on with a file; give the same --out as before")
     piped = sys.stdin.buffer.read() if "-" in images else b""
     with output.terminal_progress() as progress:
-        answers = answer(run, images, piped=piped, progress=progress)
         if out is not None:
-            total, errors = write_predictions(out, answers.predictions, answers.class_names)
+            total, errors = predict_into(out, run, images, piped=piped, engine=engine, resume=resume, progress=progress)
             output.print_line(f"{total:,} answers in {out}")
-        elif output.is_terminal():
-            total, errors = output.print_predictions(answers.predictions)
         else:
-            total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
+            answers = answer(run, images, piped=piped, engine=engine, progress=progress)
+            if output.is_terminal():
+                total, errors = output.print_predictions(answers.predictions)
+            else:
+                total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
     if errors:
         output.print_error(f"{errors:,} of {total:,} images could not be read")
     return SOME_UNREADABLE if errors else 0
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--to",
+    type=click.Choice(("onnx", "openvino", "torch")),
+    default="onnx",
+    show_default=True,
+    help="For which engine.",
+)
+@click.option("--int8", is_flag=True, help="A quarter of the size and several times as fast; not for torch.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    help="How many points of accuracy it may lose on the test images.",
+)
+def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float) -> int:
+    """Export the classifier in RUN to a faster engine, and prove on its test images that it answers the same.
+
+    The result is put into RUN's bundle, where predict and evaluate find it; with onnx or openvino they need no torch.
+    torch means bfloat16. DATA says where RUN's images are, if they have moved.
+    """
+    from eyebright.jobs.export import export as write
+
+    with output.terminal_progress() as progress:
+        exported = write(run, to=to, int8=int8, data=data, max_drop=max_drop, progress=progress)
+    output.print_export(exported)
+    return 0

@@ -16,7 +16,7 @@ from eyebright.data.samples import SampleTable
 from eyebright.errors import DataError, printable
 from eyebright.evaluation.evaluate import SamplePredictor
 from eyebright.evaluation.plain import from_plain, to_plain
-from eyebright.evaluation.report import Unreadable, percent
+from eyebright.evaluation.report import EvaluationReport, Unreadable, percent
 from eyebright.metrics import Interval, wilson_interval
 from eyebright.progress import Progress, SilentProgress
 
@@ -144,6 +144,10 @@ class LabelSetsReport:
         if self.mean_average_precision is None:
             return "unknown, for no image has a class", ""
         return f"{self.mean_average_precision:.3f}", "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+AnyReport = EvaluationReport | LabelSetsReport
+"""What a classifier achieved on images of one class each, or of several."""
 
 
 def evaluate_label_sets(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from eyebright.errors import DataError
+from eyebright.evaluation.compare import Comparison, Contestant
 from eyebright.evaluation.facts import ComparisonFacts, NetworkFacts
 from eyebright.evaluation.label_sets import LabelSetsReport
 from eyebright.evaluation.plain import from_plain, to_plain
@@ -45,6 +46,11 @@ class LabelSetsComparison(ComparisonFacts):
             DataError: a key is unknown or absent, or a value has the wrong type.
         """
         return from_plain(cls, values, "comparison")
+
+
+AnyContestant = Contestant | LabelSetsContestant
+AnyComparison = Comparison | LabelSetsComparison
+"""For images of one class each, or of several."""
 
 
 def rank_label_sets(comparison: LabelSetsComparison) -> tuple[LabelSetsContestant, ...]:

@@ -75,6 +75,11 @@ class Predictor:
         self.manifest = manifest
 
     @property
+    def engine(self) -> str:
+        """What runs the network, as `--engine` calls it."""
+        return self._engine.name
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """K names."""
         return self.manifest.class_names
@@ -168,7 +173,12 @@ class Predictor:
 
     def logits(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> logits (N, K)."""
-        return self._engine.run(self.preprocessing.normalise(self.preprocessing.crop(squares)))
+        return self._engine.run(np.moveaxis(self.preprocessing.crop(squares), 3, 1))
+
+    def warm_up(self) -> None:
+        """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
+        side = self.preprocessing.resize
+        self.logits(np.zeros((BATCH_SIZE, side, side, self.preprocessing.channels), dtype=np.uint8))
 
     def predict_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> probabilities (N, K)."""

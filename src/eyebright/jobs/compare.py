@@ -12,13 +12,14 @@ from eyebright.distributed.launch import join_ranks
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import SettingsError
 from eyebright.evaluation.compare import Comparison, ranked
-from eyebright.evaluation.label_sets_compare import rank_label_sets
+from eyebright.evaluation.label_sets import AnyReport
+from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant, rank_label_sets
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
 from eyebright.jobs.fit import fit_network
 from eyebright.jobs.given import Data, describe_data
-from eyebright.jobs.measure import AnyComparison, AnyContestant, AnyReport, build_comparison, write_report
+from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.state import open_run
 from eyebright.jobs.train import choose_settings, describe_run, prepare_together

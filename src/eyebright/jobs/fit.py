@@ -18,16 +18,15 @@ from eyebright.checking.decisions import write_decisions
 from eyebright.data.samples import SPLITS
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import printable
+from eyebright.evaluation.label_sets_compare import AnyContestant
 from eyebright.evaluation.thresholds import MIDDLE
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
 from eyebright.jobs.measure import (
-    AnyContestant,
     add_results,
     describe_contestant,
-    evaluate_warm_up,
     measure_test,
 )
 from eyebright.jobs.prepare import Prepared
@@ -104,7 +103,7 @@ def fit_network(
         return None
     bundle = None if run is None else run.folder / runs.BUNDLE
     predictor = _follow(trained) if bundle is None else load(bundle)
-    evaluate_warm_up(predictor)
+    predictor.warm_up()
     sharded = ShardedPredictor(predictor, ranks)
     found = measure_test(sharded, table, several_labels=trained.several_labels, progress=progress)
     if run is None or bundle is None or keeper is None:
@@ -172,7 +171,7 @@ def _follow(trained: TrainedNetwork) -> Predictor:
         files={},
         thresholds=_first_thresholds(trained),
     )
-    return Predictor(TorchEngine(trained.model), manifest)
+    return Predictor(TorchEngine(trained.model, trained.preprocessing), manifest)
 
 
 def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> dict[str, Any]:

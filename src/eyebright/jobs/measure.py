@@ -11,20 +11,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.evaluation.compare import Comparison, Contestant
 from eyebright.evaluation.evaluate import SamplePredictor, evaluate
 from eyebright.evaluation.facts import CurvePoint
-from eyebright.evaluation.label_sets import LabelSetsReport, evaluate_label_sets
-from eyebright.evaluation.label_sets_compare import LabelSetsComparison, LabelSetsContestant
+from eyebright.evaluation.label_sets import AnyReport, LabelSetsReport, evaluate_label_sets
+from eyebright.evaluation.label_sets_compare import (
+    AnyComparison,
+    AnyContestant,
+    LabelSetsComparison,
+    LabelSetsContestant,
+)
 from eyebright.evaluation.render import render_comparison, render_run
 from eyebright.evaluation.render_label_sets import render_label_sets
-from eyebright.evaluation.report import EvaluationReport
 from eyebright.evaluation.thresholds import choose_thresholds
-from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
 from eyebright.jobs.given import image_reader
 from eyebright.jobs.provenance import describe_machine, list_versions, now
@@ -32,10 +33,6 @@ from eyebright.models.catalog import count_multiply_adds, count_parameters, find
 from eyebright.progress import Progress
 from eyebright.training.history import EpochRecord
 from eyebright.training.train import TrainedNetwork
-
-AnyReport = EvaluationReport | LabelSetsReport
-AnyContestant = Contestant | LabelSetsContestant
-AnyComparison = Comparison | LabelSetsComparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +70,6 @@ def measure_test(
     read = [row for row in range(len(val)) if row not in said.errors]
     thresholds = choose_thresholds(said.probabilities[read], val.targets()[read] > 0.5)
     return Measured(report=evaluate_label_sets(predictor, test, thresholds, progress=progress), thresholds=thresholds)
-
-
-def evaluate_warm_up(predictor: Predictor) -> None:
-    """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
-    side = predictor.preprocessing.resize
-    predictor.predict(np.zeros((side, side, 3), dtype=np.uint8))
 
 
 def add_results(bundle: Path, measured: Measured) -> None:

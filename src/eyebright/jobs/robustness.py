@@ -25,7 +25,6 @@ from eyebright.evaluation.robustness import (
 from eyebright.jobs import runs
 from eyebright.jobs.evaluate import open_evaluation
 from eyebright.jobs.given import Data, describe_data
-from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
 
 SUFFIXES = (".html", ".json")
@@ -60,6 +59,7 @@ def measure_robustness(
     tta: bool = True,
     decisions: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    engine: str | None = None,
     progress: Progress | None = None,
 ) -> Robustness:
     """Accuracy on corrupted images (noise, blur, weather, JPEG, rotation), and with several views of each.
@@ -71,6 +71,7 @@ def measure_robustness(
         tta: whether to look at several views of each (test-time augmentation): its mirror image, and ten.
         decisions: a decisions.csv, as the page of a check saves it.
         seed: decides which images are drawn, and all noise.
+        engine: see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
@@ -79,7 +80,7 @@ def measure_robustness(
         KeyboardInterrupt: a stop was requested.
     """
     progress = progress or SilentProgress()
-    predictor, table = open_evaluation(run, data, decisions=decisions, progress=progress)
+    predictor, table = open_evaluation(run, data, decisions=decisions, engine=engine, progress=progress)
     if predictor.manifest.several_labels:
         raise SettingsError(
             f"{printable(str(run))} learned several labels an image; corruptions and views are measured for one label"
@@ -99,7 +100,7 @@ def measure_robustness(
         corruptions=report,
         views=views,
         example=few.squares[0],
-        name=find_model(predictor.manifest.architecture.model).title,
+        name=predictor.manifest.architecture.model,
         data=describe_data(data),
     )
 

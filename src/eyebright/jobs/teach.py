@@ -29,7 +29,7 @@ def teacher_of(settings: Settings, progress: Progress) -> Teach | None:
     if not settings.training.teacher:
         return None
     path = settings.training.teacher
-    predictor = load(Path(path))
+    predictor = load(Path(path), engine="torch")  # the network itself, not an export of it
 
     def teach(table: SampleTable) -> NDArray[np.float32]:
         """(2, N, K) logits up to a constant of each row: of every image, and of its mirror image.

@@ -11,12 +11,14 @@ from pathlib import Path
 from eyebright.distributed.launch import join_ranks, started_by, was_restarted
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import CheckpointError, printable
+from eyebright.evaluation.label_sets import AnyReport
+from eyebright.evaluation.label_sets_compare import AnyContestant
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
 from eyebright.jobs.fit import fit_network
 from eyebright.jobs.given import Data, describe_data
-from eyebright.jobs.measure import AnyContestant, AnyReport, build_comparison, write_report
+from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare, prepare_again
 from eyebright.jobs.provenance import now
 from eyebright.jobs.state import OpenRun, RunState, find_state, open_run, read_state
