@@ -24,7 +24,7 @@ FLAGS = {
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
     "evaluate": ["--decisions", "--out"],
     "models": [],
-    "predict": ["--out"],
+    "predict": ["--coverage", "--error-rate", "--out", "--sets"],
     "runs": [],
     "train": [*STEERING, "--find-lr", "--model", "--resume", "--teacher", "--weights"],
 }
@@ -41,6 +41,7 @@ NAMES = [
     "Settings",
     "check",
     "compare",
+    "compare_runs",
     "demo",
     "draw",
     "evaluate",

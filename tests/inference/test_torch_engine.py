@@ -6,6 +6,7 @@ import torch
 
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.models.catalog import build_model
+from eyebright.models.protocol import Network
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet18", "vgg11_bn"])
@@ -25,4 +26,10 @@ def test_it_computes_what_the_network_computes(name: str) -> None:
         expected = model.eval()(torch.from_numpy(images)).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert found.dtype == np.float32
+    logits, embeddings = TorchEngine(model).run_with_embeddings(images)
+    assert np.array_equal(logits, found)
+    assert isinstance(model, Network)
+    with torch.inference_mode():
+        seen = model.embed(torch.from_numpy(images)).numpy()
+    np.testing.assert_allclose(embeddings, seen, rtol=1e-3, atol=1e-4)
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())

@@ -49,6 +49,8 @@ class Manifest:
     """Plain JSON: where the data came from (fingerprint), settings, versions, measured results."""
     files: Mapping[str, str]
     """File name -> sha256, 64 hexadecimal digits, of every other file in the folder."""
+    calibration: Mapping[str, Any] | None = None
+    """Plain JSON: the temperature and what follows from it, see `Calibration.describe`; None: not measured."""
     format_version: int = FORMAT_VERSION
 
 
@@ -63,6 +65,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "provenance": dict(manifest.provenance),
         "files": dict(manifest.files),
     }
+    if manifest.calibration is not None:
+        values["calibration"] = dict(manifest.calibration)
     write_sealed(folder, values)
 
 
@@ -96,6 +100,7 @@ def read_manifest(folder: Path) -> Manifest:
             preprocessing=Preprocessing.from_dict(values["preprocessing"]),
             provenance=dict(values["provenance"]),
             files={str(name): str(digest) for name, digest in values["files"].items()},
+            calibration=None if values.get("calibration") is None else dict(values["calibration"]),
             format_version=version,
         )
     except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:

@@ -168,7 +168,7 @@ def print_comparison(comparison: Comparison) -> None:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("network")
-    for name in ("accuracy", "95 % interval", "macro F1", "time to train", "images/s", "size"):
+    for name in ("accuracy", "95 % interval", "macro F1", "time to train", "images/s", "one image", "size"):
         table.add_column(name, justify="right")
     for contestant in ranked(comparison):
         report = contestant.report
@@ -179,6 +179,7 @@ def print_comparison(comparison: Comparison) -> None:
             f"{report.macro_f1:.3f}",
             _plain(markup.duration(contestant.train_seconds)),
             _plain(markup.rate(report.images_per_second)),
+            "" if contestant.latency_ms is None else f"{contestant.latency_ms:.3g} ms",
             _plain(markup.size(contestant.size_bytes)),
         )
     _console().print(table)
@@ -198,6 +199,7 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
     table.add_column("image", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("confidence", justify="right")
+    table.add_column("unsure", overflow="fold")
     table.add_column("next likeliest", overflow="fold")
     total = errors = 0
     rows = iter(predictions)
@@ -205,11 +207,12 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
         total += 1
         if answer.error is not None:
             errors += 1
-            table.add_row(_cell(answer.name), _cell(f"error: {answer.error}", "red"), "", "")
+            table.add_row(_cell(answer.name), _cell(f"error: {answer.error}", "red"), "", "", "")
             continue
         following = ", ".join(f"{name} {100 * share:.0f} %" for name, share in answer.top(3)[1:] if share >= 0.005)
         confidence = f"{100 * (answer.confidence or 0):.1f} %"
-        table.add_row(_cell(answer.name), _cell(answer.label or ""), confidence, _cell(following))
+        unsure = _cell(answer.unsure or "", "yellow")
+        table.add_row(_cell(answer.name), _cell(answer.label or ""), confidence, unsure, _cell(following))
     more = 0
     for answer in rows:
         more += 1

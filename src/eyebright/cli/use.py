@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -40,18 +41,31 @@ def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None) ->
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=str)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv or .jsonl file.")
-def predict(run: Path, images: Sequence[str], out: Path | None) -> int:
+@click.option("--error-rate", type=float, help="How many of the answers that are not unsure may be wrong; 0.05.")
+@click.option("--coverage", type=float, help="How many of the sets of classes are to hold the true one; 0.9.")
+@click.option("--sets", type=str, help="How sets are made: lac (the default, small) or raps (large for hard images).")
+def predict(
+    run: Path,
+    images: Sequence[str],
+    out: Path | None,
+    error_rate: float | None,
+    coverage: float | None,
+    sets: str | None,
+) -> int:
     """Classify IMAGES with the classifier in RUN.
 
     IMAGES are files, folders, zips or patterns in quotes; - reads paths, one a line, or one image from standard input.
-    Prints a table on a terminal and CSV into a pipe.
+    Prints a table on a terminal and CSV into a pipe. An answer is called unsure where its confidence is low or the
+    image is unlike those of the training.
     """
     from eyebright.jobs.predict import predict as answer
     from eyebright.jobs.predict import write_csv, write_predictions
 
     piped = sys.stdin.buffer.read() if "-" in images else b""
     with output.terminal_progress() as progress:
-        answers = answer(run, images, piped=piped, progress=progress)
+        asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        answers = answer(run, images, piped=piped, progress=progress, **asked)
         if out is not None:
             total, errors = write_predictions(out, answers.predictions, answers.class_names)
             output.print_line(f"{total:,} answers in {out}")

@@ -1,4 +1,7 @@
-"""Running a network with torch. Shapes: N images, C channels, S side that the network sees, K classes."""
+"""Running a network with torch.
+
+Shapes: N images, C channels, S side that the network sees, D embedding width, K classes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyebright.models.layers import fold_batch_norm
+from eyebright.models.protocol import Network
 
 
 @final
@@ -33,3 +37,12 @@ class TorchEngine:
             batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
             logits: NDArray[np.float32] = self._model(batch).float().cpu().numpy()
             return logits
+
+    def run_with_embeddings(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(N, C, S, S) -> (N, K) and (N, D)."""
+        assert isinstance(self._model, Network)
+        with torch.inference_mode():
+            batch = torch.from_numpy(images).to(device=self._device, memory_format=torch.channels_last)
+            embeddings = self._model.embed(batch)
+            logits = self._model.head(embeddings)
+            return logits.float().cpu().numpy(), embeddings.float().cpu().numpy()

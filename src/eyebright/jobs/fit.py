@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from eyebright.bundle.manifest import Manifest, read_manifest, write_manifest
 from eyebright.bundle.store import save_bundle
+from eyebright.calibration.calibrate import calibrate
+from eyebright.calibration.calibration import Calibration
 from eyebright.checking.decisions import write_decisions
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.distributed.ranks import Ranks
@@ -29,6 +31,7 @@ from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
+from eyebright.jobs.costs import measure_latency, watch_memory
 from eyebright.jobs.given import image_reader
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import describe_machine, list_versions, now
@@ -84,7 +87,7 @@ def fit_network(
         interval = settings.training.checkpoint_seconds
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
         watch = _Watcher(run.folder, settings, progress)
-    with nullcontext() if watch is None else watch:
+    with nullcontext() if watch is None else watch, watch_memory() as training_memory:
         trained = train_network(
             table,
             settings,
@@ -106,10 +109,19 @@ def fit_network(
     bundle = None if run is None else run.folder / runs.BUNDLE
     predictor = _follow(trained) if bundle is None else load(bundle)
     evaluate_warm_up(predictor)
-    found = evaluate(ShardedPredictor(predictor, ranks), table.split("test"), progress=progress)
+    with watch_memory() as predicting_memory:
+        found = evaluate(ShardedPredictor(predictor, ranks), table.split("test"), progress=progress)
     if run is None or bundle is None or keeper is None:
         return None
-    contestant = _describe(trained, found, bundle)
+    latency = measure_latency(predictor)
+    contestant = replace(
+        _describe(trained, found, bundle),
+        latency_ms=latency.median,
+        slow_latency_ms=latency.slow,
+        latency_count=latency.count,
+        train_memory_bytes=training_memory.num_bytes,
+        predict_memory_bytes=predicting_memory.num_bytes,
+    )
     _add_results(bundle, found)
     report(contestant)
     run.finish(found.accuracy)
@@ -153,7 +165,16 @@ def _save(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> None:
         class_names=trained.class_names,
         preprocessing=trained.preprocessing,
         provenance=_provenance(trained, prepared, run),
+        calibration=_calibrate(trained),
     )
+
+
+def _calibrate(trained: TrainedNetwork) -> Calibration | None:
+    """What the classifier's confidences are worth; None if it was interrupted before that could be measured."""
+    held = trained.held_out
+    if held is None:
+        return None
+    return calibrate(held.logits, held.labels, embeddings=held.embeddings, references=held.references)
 
 
 def _follow(trained: TrainedNetwork) -> Predictor:
@@ -165,7 +186,7 @@ def _follow(trained: TrainedNetwork) -> Predictor:
         provenance={},
         files={},
     )
-    return Predictor(TorchEngine(trained.model), manifest)
+    return Predictor(TorchEngine(trained.model), manifest, _calibrate(trained))
 
 
 def _add_results(bundle: Path, report: EvaluationReport) -> None:

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
+from eyebright.calibration.calibration import Promises
 from eyebright.data.sources import read_unlabelled
 from eyebright.errors import SettingsError, printable
 from eyebright.inference.load import load
@@ -38,6 +39,9 @@ def predict(
     images: Sequence[str | os.PathLike[str]],
     *,
     piped: bytes = b"",
+    error_rate: float = Promises.error_rate,
+    coverage: float = Promises.coverage,
+    sets: str = Promises.sets,
     progress: Progress | None = None,
 ) -> Answers:
     """Answers for files, folders, zips and patterns.
@@ -48,6 +52,7 @@ def predict(
         run: a run's folder or a bundle.
         images: what to classify; "-" stands for what was piped in.
         piped: the bytes of one image, or paths, one a line (or separated by NUL, as `find -print0` does).
+        error_rate, coverage, sets: what is asked of the answers; see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
@@ -55,7 +60,11 @@ def predict(
         DataError: there are no images at all.
     """
     progress = progress or SilentProgress()
-    predictor = load(Path(run))
+    predictor = load(Path(run), error_rate=error_rate, coverage=coverage, sets=sets)
+    if predictor.calibration is None:
+        progress.warn(
+            "this classifier was not calibrated: confidences are the network's own, and none is called unsure"
+        )
     if "-" in images and piped.startswith(_SIGNATURES):
         others = [image for image in images if image != "-"]
         found = iter([replace(answer, name="-") for answer in predictor.predict([piped])])
@@ -78,7 +87,8 @@ def _split_paths(piped: bytes) -> list[str]:
 def write_predictions(path: Path, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
     """Write answers as CSV or as JSON lines, by the path's suffix, whole or not at all.
 
-    CSV columns: path, label, confidence, error, then one column of probabilities for each class, in their order.
+    CSV columns: path, label, confidence, unsure (why, or nothing), set (classes with | between them), error, then one
+    column of probabilities for each class, in their order.
 
     Returns:
         How many answers there are, and how many of them are errors.
@@ -107,16 +117,17 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], class_names
 def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
     """Answers as CSV into an open file; returns how many there are, and how many of them are errors."""
     writer = csv.writer(file)
-    writer.writerow(["path", "label", "confidence", "error", *(f"p:{name}" for name in class_names)])
+    writer.writerow(["path", "label", "confidence", "unsure", "set", "error", *(f"p:{name}" for name in class_names)])
     total = errors = 0
     for answer in predictions:
         total += 1
         if answer.error is not None:
             errors += 1
-            writer.writerow([answer.name, "", "", answer.error, *("" for _ in class_names)])
+            writer.writerow([answer.name, "", "", "", "", answer.error, *("" for _ in class_names)])
             continue
         shares = (f"{answer.probabilities[name]:.6f}" for name in class_names)
-        writer.writerow([answer.name, answer.label, f"{answer.confidence:.6f}", "", *shares])
+        unsure, inside = answer.unsure or "", "|".join(answer.set)
+        writer.writerow([answer.name, answer.label, f"{answer.confidence:.6f}", unsure, inside, "", *shares])
     return total, errors
 
 
@@ -137,5 +148,7 @@ def prediction_to_dict(answer: Prediction) -> dict[str, object]:
         "path": answer.name,
         "label": answer.label,
         "confidence": round(answer.confidence or 0.0, 6),
+        "unsure": answer.unsure,
+        "set": list(answer.set),
         "probabilities": {name: round(share, 6) for name, share in answer.probabilities.items()},
     }
