@@ -13,6 +13,7 @@ from PIL import Image
 
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.errors import DataError, OutputError, SettingsError
+from eyebright.inference.predictor import Prediction
 from eyebright.jobs.predict import predict, write_predictions
 from eyebright.jobs.train import Run
 from eyebright.progress import SilentProgress
@@ -108,6 +109,22 @@ def test_a_file_keeps_every_answer_and_every_odd_name(run: Run, odd: Path, tmp_p
     assert len(set(shares)) == 1
     assert [row["path"] for row in rows if row.get("error")] == [str(odd / "broken.png")]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_name_that_is_a_formula_is_none_in_a_spreadsheet_and_itself_in_json(tmp_path: Path) -> None:
+    name = '=HYPERLINK("http://127.0.0.1:9")'
+    answers = [
+        Prediction(name=name, label="@sum", confidence=0.5, probabilities={"@sum": 0.5, "b": 0.5}, set=("@sum", "b")),
+        Prediction(name="-1+2.png", label=None, confidence=None, probabilities={}, error="+gone"),
+    ]
+    write_predictions(tmp_path / "r.csv", answers, ("@sum", "b"))
+    with (tmp_path / "r.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert f"'{name}" in cells
+    assert "'@sum|b" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    write_predictions(tmp_path / "r.jsonl", answers, ("@sum", "b"))
+    assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["path"] == name
 
 
 def test_another_suffix_or_a_bad_place_is_refused(run: Run, odd: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from eyebright.jobs.models import ListedModel
 
 FINDINGS_NAMED = 5  # of each kind; the page shows all
+PARTS_NAMED = 5  # of those that are worse than the whole
 TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
 
 
@@ -150,11 +151,38 @@ def print_report(report: EvaluationReport, *, per_class: bool = False) -> None:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    for name in ("precision", "recall", "F1", "images"):
+    for name in ("precision", "recall", "95 % interval", "F1", "images"):
         table.add_column(name, justify="right")
     for result in report.per_class:
-        numbers = (f"{value:.3f}" for value in (result.precision, result.recall, result.f1))
+        numbers = [f"{value:.3f}" for value in (result.precision, result.recall, result.f1)]
+        low, high = result.recall_low, result.recall_high
+        numbers.insert(2, "" if low is None or high is None else f"{low:.3f} to {high:.3f}")
         table.add_row(_cell(result.name), *numbers, f"{result.support:,}")
+    _console().print(table)
+    if report.measures:
+        print_line()
+        _print_measures(report)
+    worst = [part for part in report.slices if part.accuracy_high < report.accuracy]
+    if worst:
+        print_line()
+        print_line("Worse than the whole, worst first:")
+        for part in worst[:PARTS_NAMED]:
+            print_line(
+                f"  {part.kind} {part.name}: {part.num_correct:,} of {part.num_samples:,} right "
+                f"({100 * part.accuracy_low:.1f} to {100 * part.accuracy_high:.1f} %)"
+            )
+
+
+def _print_measures(report: EvaluationReport) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("over all classes")
+    for name in ("value", "95 % interval"):
+        table.add_column(name, justify="right")
+    for name, one in report.measures.items():
+        interval = "" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
+        table.add_row(name.replace("_", " "), f"{one.value:.3f}", interval)
     _console().print(table)
 
 

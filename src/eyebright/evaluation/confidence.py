@@ -62,10 +62,13 @@ def _promises(trust: Trust) -> str:
         else f"Calibrated on {markup.plural(trust.calibrated_on, 'validation image')}: every answer is unsure."
     )
     head = "".join(
-        f'<th scope="col"{kind}>{name}</th>'
+        f'<th role="columnheader" scope="col"{kind}>{name}</th>'
         for name, kind in (("what", ""), ("asked", _NUMBER), ("came of it", _NUMBER))
     )
-    table = f'<table class="plain promises"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    table = (
+        '<table class="plain promises" role="table"><thead role="rowgroup"><tr role="row">'
+        f'{head}</tr></thead><tbody role="rowgroup">{"".join(rows)}</tbody></table>'
+    )
     return (
         markup.scroll_box("Promises and what came of them", table)
         + f'<p class="quiet">{markup.text(" ".join(words))}</p>'
@@ -105,8 +108,9 @@ def _set_row(result: SetResult) -> str:
 def _row(what: str, asked: str, came: str, *, kept: bool) -> str:
     mark = "" if kept else ' <strong class="broken">not kept</strong>'
     return (
-        f'<tr><th scope="row">{markup.text(what)}{mark}</th><td class="number">{markup.text(asked)}</td>'
-        f'<td class="number">{markup.text(came)}</td></tr>'
+        f'<tr role="row"><th role="rowheader" scope="row">{markup.text(what)}{mark}</th>'
+        f'<td role="cell" class="number">{markup.text(asked)}</td>'
+        f'<td role="cell" class="number">{markup.text(came)}</td></tr>'
     )
 
 

@@ -185,7 +185,7 @@ def _confidence_block(order: Sequence[Contestant]) -> str:
         return ""
     words = (
         "On the dashed line, answers given with a confidence of 80 % are right 80 times in 100; below it, the network "
-        "is too sure. Darker bars hold more answers. In the other, a ring marks what is answered at the threshold."
+        "is too sure. Darker bars hold more answers. A ring in the other chart marks what is answered."
     )
     lines = "".join(
         f"<li>{markup.text(c.title)}: {markup.text(trust_in_words(c.report.trust))}.</li>"

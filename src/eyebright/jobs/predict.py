@@ -20,6 +20,7 @@ from eyebright.jobs import runs
 from eyebright.progress import Progress, SilentProgress
 
 SUFFIXES = (".csv", ".jsonl")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 # How image files begin: JPEG, PNG, GIF, TIFF (both byte orders), BMP, WebP, portable any-map.
@@ -115,7 +116,10 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], class_names
 
 
 def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
-    """Answers as CSV into an open file; returns how many there are, and how many of them are errors."""
+    """Answers as CSV into an open file; returns how many there are, and how many of them are errors.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe in front; JSON lines keep it as it is.
+    """
     writer = csv.writer(file)
     writer.writerow(["path", "label", "confidence", "unsure", "set", "error", *(f"p:{name}" for name in class_names)])
     total = errors = 0
@@ -123,12 +127,17 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequ
         total += 1
         if answer.error is not None:
             errors += 1
-            writer.writerow([answer.name, "", "", "", "", answer.error, *("" for _ in class_names)])
+            writer.writerow([_inert(answer.name), "", "", "", "", _inert(answer.error), *("" for _ in class_names)])
             continue
         shares = (f"{answer.probabilities[name]:.6f}" for name in class_names)
-        unsure, inside = answer.unsure or "", "|".join(answer.set)
-        writer.writerow([answer.name, answer.label, f"{answer.confidence:.6f}", unsure, inside, "", *shares])
+        name, label, inside = (_inert(text or "") for text in (answer.name, answer.label, "|".join(answer.set)))
+        writer.writerow([name, label, f"{answer.confidence:.6f}", answer.unsure or "", inside, "", *shares])
     return total, errors
+
+
+def _inert(text: str) -> str:
+    """The text as no spreadsheet computes it."""
+    return f"'{text}" if len(text) > 1 and text.startswith(_FORMULAS) else text
 
 
 def _write_json_lines(file: TextIO, predictions: Iterable[Prediction], _: Sequence[str]) -> tuple[int, int]:
