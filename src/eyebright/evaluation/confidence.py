@@ -55,12 +55,13 @@ def _promises(trust: Trust) -> str:
         words.append(f"{markup.plural(trust.num_unlike, 'image')} looked unlike the training images.")
     if not trust.novelty_measured:
         words.append("Whether images look unlike the training images was not measured.")
-    words.append(
-        f"Calibrated on {markup.plural(trust.calibrated_on, 'validation image')}: temperature {trust.temperature:.2f}, "
-        f"answers below {percent(trust.threshold)} are unsure."
-        if trust.threshold <= 1
-        else f"Calibrated on {markup.plural(trust.calibrated_on, 'validation image')}: every answer is unsure."
-    )
+    unsure = f"answers below {percent(trust.threshold)} are unsure"
+    if trust.threshold > 1:
+        unsure = "every answer is unsure"
+    elif trust.threshold == 0:
+        unsure = "no answer is unsure for its confidence"
+    images = markup.plural(trust.calibrated_on, "validation image")
+    words.append(f"Calibrated on {images}: temperature {trust.temperature:.2f}, {unsure}.")
     head = "".join(
         f'<th role="columnheader" scope="col"{kind}>{name}</th>'
         for name, kind in (("what", ""), ("asked", _NUMBER), ("came of it", _NUMBER))
