@@ -127,6 +127,7 @@ def test_a_single_run_says_what_it_reached(build_comparison: Build) -> None:
         ({"contestants": []}, "at least one trained network"),
         ({"seed": "0"}, "comparison.seed should be int"),
         ({"sead": 0}, "did you mean"),
+        ({"version": 99}, "written by a newer Eyebright .schema 99"),
     ],
 )
 def test_an_edited_comparison_is_refused(build_comparison: Build, changes: dict[str, Any], words: str) -> None:

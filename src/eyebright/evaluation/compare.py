@@ -11,6 +11,9 @@ from eyebright.evaluation.pairs import Difference, Pair, list_pairs
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.evaluation.report import EvaluationReport, interval_in_words, percent
 
+REPORT_VERSION = 2
+"""Of what is written now: 1 had no measures, no calibration and no costs beyond speed and size."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
@@ -91,6 +94,8 @@ class Comparison:
     contestants: tuple[Contestant, ...]
     notes: tuple[str, ...] = ()
     """What the reader should know before believing the numbers, one sentence each."""
+    version: int = 1
+    """Of the schema of `report.json`; docs/report.md tells of it."""
 
     def __post_init__(self) -> None:
         if not self.contestants:
@@ -108,8 +113,15 @@ class Comparison:
         """The comparison that `to_dict` wrote.
 
         Raises:
-            DataError: a key is unknown or absent, a value has the wrong type, or reports do not fit each other.
+            DataError: it is of a newer version, a key is unknown or absent, a value has the wrong type, or reports do
+                not fit each other.
         """
+        version = values.get("version", 1) if isinstance(values, Mapping) else 1
+        if isinstance(version, int) and version > REPORT_VERSION:
+            raise DataError(
+                f"the report was written by a newer Eyebright (schema {version}; this one reads up to "
+                f"{REPORT_VERSION}); update with: pip install --upgrade eyebright"
+            )
         return from_plain(cls, values, "comparison")
 
 

@@ -17,7 +17,7 @@ from eyebright.data.decode import decode
 from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError, EyebrightError, ImageError, printable
-from eyebright.evaluation.compare import Comparison, Contestant
+from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant
 from eyebright.evaluation.render import render_comparison
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
@@ -81,6 +81,7 @@ def compare_runs(
         date=now(),
         command=command,
         notes=_notes(found),
+        version=REPORT_VERSION,
     )
     with runs.new_folder(None if out is None else Path(out), "compared") as folder:
         runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")

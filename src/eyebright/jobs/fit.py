@@ -24,7 +24,7 @@ from eyebright.checking.decisions import write_decisions
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import printable
-from eyebright.evaluation.compare import Comparison, Contestant, CurvePoint
+from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant, CurvePoint
 from eyebright.evaluation.evaluate import evaluate
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
@@ -279,6 +279,7 @@ def build_comparison(
         command=command,
         contestants=tuple(contestants),
         notes=table.notes,
+        version=REPORT_VERSION,
     )
 
 
