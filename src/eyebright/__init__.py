@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eyebright.jobs.check import check as check
     from eyebright.jobs.compare import ComparedRuns as ComparedRuns
     from eyebright.jobs.compare import compare as compare
+    from eyebright.jobs.compare_runs import compare_runs as compare_runs
     from eyebright.jobs.demo import demo as demo
     from eyebright.jobs.draw import Drawing as Drawing
     from eyebright.jobs.draw import draw as draw
@@ -57,6 +58,7 @@ _HOMES = {
     "Settings": "training.settings",
     "check": "jobs.check",
     "compare": "jobs.compare",
+    "compare_runs": "jobs.compare_runs",
     "demo": "jobs.demo",
     "draw": "jobs.draw",
     "evaluate": "jobs.evaluate",

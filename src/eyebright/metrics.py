@@ -7,6 +7,8 @@ A sample whose image could not be read has no probabilities; it is passed as one
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -185,10 +187,17 @@ def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, *, n
     p, y = _checked(probabilities, labels)
     confidence = p.max(axis=1)
     correct = p.argmax(axis=1) == y
-    # Bins are open below and closed above: a confidence of exactly 1 belongs to the last.
-    bins = np.clip(np.ceil(confidence * num_bins).astype(np.int64) - 1, 0, num_bins - 1)
-    gap = np.bincount(bins, weights=confidence - correct, minlength=num_bins)
+    gap = np.bincount(confidence_bins(confidence, num_bins), weights=confidence - correct, minlength=num_bins)
     return float(np.abs(gap).sum() / len(y))
+
+
+def confidence_bins(confidence: ArrayLike, num_bins: int) -> NDArray[np.int64]:
+    """(N,) which of so many equal-width bins of [0, 1] each confidence falls into.
+
+    Bins are open below and closed above: a confidence of exactly 1 belongs to the last.
+    """
+    above = np.ceil(np.asarray(confidence, dtype=np.float64) * num_bins).astype(np.int64)
+    return np.clip(above - 1, 0, num_bins - 1)
 
 
 def mcnemar_exact(only_first: int, only_second: int) -> float:
@@ -212,6 +221,42 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     base = math.lgamma(total + 1) - total * math.log(2)
     tail = math.fsum(math.exp(base - math.lgamma(i + 1) - math.lgamma(total - i + 1)) for i in range(fewer + 1))
     return min(1.0, 2 * tail)
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """The same p-values, raised so that all of them together call chance a difference as rarely as one alone would.
+
+    Source:
+        Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6, 1979.
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    raised = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, p_values[index] * (len(p_values) - rank)))
+        raised[index] = highest
+    return tuple(raised)
+
+
+def samples_needed(only_first: int, only_second: int, total: int, *, comparisons: int = 1) -> int | None:
+    """How many samples would show, four times in five, that the better of two classifiers is better, if it is as much
+    better as it seems; None where neither seems to be.
+
+    Args:
+        only_first: samples that the first got right and the second wrong.
+        only_second: the other way round.
+        total: how many samples there were.
+        comparisons: how many are made together, each the stricter for it.
+
+    Source:
+        Connor, "Sample Size for Testing Differences in Proportions for the Paired-Sample Design", Biometrics 43, 1987.
+    """
+    gap, apart = (only_first - only_second) / total, (only_first + only_second) / total
+    if gap == 0:
+        return None
+    normal = NormalDist()
+    sureness, power = normal.inv_cdf(1 - 0.025 / comparisons), normal.inv_cdf(0.8)
+    return math.ceil(((sureness * math.sqrt(apart) + power * math.sqrt(apart - gap**2)) / gap) ** 2)
 
 
 def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

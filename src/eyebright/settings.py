@@ -19,9 +19,7 @@ from eyebright.errors import SettingsError, nearest, printable
 S = TypeVar("S")
 
 
-def load_settings(
-    kind: type[S], *, file: Path | None = None, text: str = "", overrides: Iterable[str] = ()
-) -> S:
+def load_settings(kind: type[S], *, file: Path | None = None, text: str = "", overrides: Iterable[str] = ()) -> S:
     """Settings from defaults, then a TOML file or its text, then overrides such as "training.lr=0.01"; the last counts.
 
     Raises:

@@ -25,7 +25,7 @@ FLAGS = {
     "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--tta"],
     "export": ["--int8", "--max-drop", "--to"],
     "models": [],
-    "predict": ["--engine", "--out", "--resume"],
+    "predict": ["--coverage", "--engine", "--error-rate", "--out", "--resume", "--sets"],
     "runs": [],
     "train": [*STEERING, "--find-lr", "--model", "--resume", "--teacher", "--weights"],
 }
@@ -44,6 +44,7 @@ NAMES = [
     "Settings",
     "check",
     "compare",
+    "compare_runs",
     "demo",
     "draw",
     "evaluate",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from eyebright.calibration.calibration import Calibration
 from eyebright.data.samples import SPLITS, ImageStore, SampleTable
 from eyebright.errors import ImageError
 from eyebright.evaluation.compare import Comparison, Contestant
 from eyebright.evaluation.evaluate import evaluate
 from eyebright.evaluation.facts import CurvePoint
+from eyebright.evaluation.report import EvaluationReport
 from eyebright.progress import Progress
 
 FASHION = ("Ankle boot", "Bag", "Coat", "Dress", "Pullover", "Sandal", "Shirt", "Sneaker", "T-shirt", "Trouser")
@@ -35,6 +38,7 @@ class DrawnStore:
 class DrawnPredictions:
     probabilities: NDArray[np.float32]
     errors: dict[int, ImageError] = field(default_factory=dict)
+    novelty: NDArray[np.float32] | None = None
     images_per_second: float = 84.0
 
 
@@ -44,6 +48,7 @@ class DrawnPredictor:
 
     class_names: tuple[str, ...]
     predictions: DrawnPredictions
+    calibration: Calibration | None = None
 
     def predict_samples(self, store: ImageStore, names: tuple[str, ...], *, progress: Progress) -> DrawnPredictions:
         progress.start("classifying images", len(names))
@@ -76,14 +81,23 @@ def draw_predictions(
     return DrawnPredictions(p, errors, images_per_second=20.0 + 60 * seed)
 
 
-def build_contestant(title: str, predictor: DrawnPredictor, table: SampleTable, **changes: Any) -> Contestant:
+@lru_cache(maxsize=64)  # the same few comparisons are looked at in many tests
+def measure_drawn(
+    classes: tuple[str, ...], skill: float, seed: int, per_class: int, unreadable: tuple[int, ...]
+) -> EvaluationReport:
+    labels = np.repeat(np.arange(len(classes)), per_class)
+    said = draw_predictions(labels, len(classes), skill=skill, seed=seed, unreadable=unreadable)
+    return evaluate(DrawnPredictor(classes, said), build_table(classes, labels))
+
+
+def build_contestant(title: str, report: EvaluationReport, **changes: Any) -> Contestant:
     rng = np.random.default_rng(len(title))
     epochs = np.arange(1, 13)
     facts: dict[str, Any] = {
         "model": title.lower().replace("-", ""),
         "title": title,
         "sentence": "Layers of 3x3 convolutions, each followed by ReLU, with pooling between the stages.",
-        "report": evaluate(predictor, table),
+        "report": report,
         "curve": tuple(
             CurvePoint(
                 x=float(e),
@@ -128,8 +142,6 @@ def build_comparison() -> Callable[..., Comparison]:
         unreadable: tuple[int, ...] = (),
         **changes: Any,
     ) -> Comparison:
-        labels = np.repeat(np.arange(len(classes)), per_class)
-        table = build_table(classes, labels)
         strengths = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1)
         heads = tuple(
             CurvePoint(x=x, train_loss=0.1 + 0.09 * i, val_loss=0.5 - 0.12 * i + 0.03 * i**2, val_accuracy=a)
@@ -147,17 +159,12 @@ def build_comparison() -> Callable[..., Comparison]:
         ]
         titles = ("ResNet-50", "VGG-16", "Plain CNN")
         contestants = tuple(
-            build_contestant(
-                title,
-                DrawnPredictor(classes, draw_predictions(labels, len(classes), skill=s, seed=i, unreadable=unreadable)),
-                table,
-                **cost,
-            )
+            build_contestant(title, measure_drawn(classes, s, i, per_class, unreadable), **cost)
             for i, (title, s, cost) in enumerate(zip(titles, skills, costs, strict=False))
         )
         facts: dict[str, Any] = {
             "data_name": "fashion.zip",
-            "split_counts": {"train": 2000, "val": 500, "test": len(labels)},
+            "split_counts": {"train": 2000, "val": 500, "test": len(classes) * per_class},
             "class_counts": dict.fromkeys(classes, 250 + per_class),
             "seed": 0,
             "date": "2026-11-24 14:05",

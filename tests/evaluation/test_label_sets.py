@@ -89,6 +89,8 @@ class Said:
     """A predictor that says what it was told to."""
 
     class_names = ("a", "b", "c")
+    calibration = None
+    novelty = None
 
     def __init__(self, p: NDArray[Any], failed: tuple[int, ...] = ()) -> None:
         self.probabilities = p.astype(np.float32)

@@ -56,7 +56,8 @@ def hostile(build: Build) -> Comparison:
 def test_the_page_has_every_block_for_any_number_of_classes(build_comparison: Build, classes: int) -> None:
     comparison = build_comparison(tuple(f"species {i}" for i in range(classes)), per_class=8, unreadable=(1,))
     page = render_comparison(comparison, gradient)
-    anchors = ["side-by-side", "learning", "confusions", "mistakes", "unreadable", "classes", "networks", "measured"]
+    anchors = ["side-by-side", "pairs", "confidence", "learning", "confusions", "mistakes", "unsure", "unreadable"]
+    anchors += ["classes", "parts", "costs", "networks", "measured"]
     assert re.findall(r'<section id="([^"]+)"', page) == anchors
     for anchor in anchors:
         assert f'href="#{anchor}"' in page

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eyebright.bundle.store import describe_architecture, save_bundle
-from eyebright.errors import BundleError
+from eyebright.bundle.manifest import read_manifest, write_manifest
+from eyebright.bundle.store import describe_architecture, load_bundle, save_bundle
+from eyebright.calibration.calibrate import calibrate
+from eyebright.calibration.calibration import Calibration
+from eyebright.errors import BundleError, SettingsError
 from eyebright.inference.load import load
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
@@ -78,4 +82,64 @@ def test_a_damaged_file_is_named(run: Path, name: str) -> None:
     path = run / "bundle" / name
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BundleError, match=name):
+        load(run)
+
+
+def calibrated(folder: Path) -> Calibration:
+    """Give the tiny CNN's bundle a calibration of 40 validation samples; its references are far from every image."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 40)
+    loaded = load_bundle(folder)
+    width = loaded.model.embedding_width
+    assert isinstance(width, int)
+    calibration = calibrate(
+        np.eye(2)[labels] * 3 + rng.normal(size=(40, 2)),
+        labels,
+        embeddings=-rng.random((40, width)),
+        references=-rng.random((50, width)),
+    )
+    save_bundle(
+        folder,
+        loaded.model,
+        loaded.manifest.architecture,
+        class_names=("a", "b"),
+        preprocessing=loaded.manifest.preprocessing,
+        provenance={},
+        calibration=calibration,
+    )
+    return calibration
+
+
+def test_a_calibration_comes_along_and_is_applied(run: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    plain = load(run).predict(image)
+    assert (plain.set, plain.unsure) == ((), None)
+    calibration = calibrated(run / "bundle")
+    predictor = load(run)
+    assert predictor.calibration is not None
+    assert predictor.calibration.describe() == calibration.describe()
+    answer = predictor.predict(image)
+    assert answer.label == plain.label
+    assert answer.unsure == "unlike the training images"  # embeddings of an image are not negative
+    odds = plain.probabilities["a"] / plain.probabilities["b"]
+    cooled = answer.probabilities["a"] / answer.probabilities["b"]
+    assert np.log(cooled) == pytest.approx(np.log(odds) / calibration.temperature, abs=1e-5)
+    assert load(run, coverage=0.99).predict(image).set == tuple(answer.probabilities)
+    assert load(run, coverage=0.01).predict(image).set == (answer.label,)
+    with pytest.raises(SettingsError, match="coverage is a fraction"):
+        load(run, coverage=95)
+
+
+def test_a_damaged_or_foreign_calibration_is_named(run: Path) -> None:
+    calibrated(run / "bundle")
+    path = run / "bundle" / "calibration.safetensors"
+    good = path.read_bytes()
+    path.write_bytes(good[:-1])
+    with pytest.raises(BundleError, match=r"calibration\.safetensors was altered or cut short"):
+        load(run)
+    path.write_bytes(good)
+    manifest = read_manifest(run / "bundle")
+    assert manifest.calibration is not None
+    write_manifest(run / "bundle", replace(manifest, calibration={**manifest.calibration, "temperature": "warm"}))
+    with pytest.raises(BundleError, match=r"calibration\.safetensors does not fit its manifest"):
         load(run)

@@ -8,12 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.errors import DataError, OutputError, SettingsError
+from eyebright.inference.predictor import Prediction
 from eyebright.jobs.predict import predict, predict_into, write_predictions
 from eyebright.jobs.train import Run
 from eyebright.progress import SilentProgress
@@ -37,7 +42,32 @@ def test_answers_come_in_order_and_errors_have_rows_of_their_own(run: Run, photo
     assert [answer.error is None for answer in answers] == [True, False, False, True]
     assert answers[0].label == "red"
     assert answers[1].label is None
+    assert (answers[1].set, answers[1].unsure) == ((), None)
+    assert answers[0].set[0] == "red"  # calibrated by default
     assert sum(answers[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_noise_is_unsure_and_an_older_bundle_says_that_nothing_is_calibrated(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 28, 3), dtype=np.uint8)).save(tmp_path / "noise.png")
+    images = [str(tmp_path / "noise.png"), str(photos / "red" / "00.png")]
+    noise, red = predict(run.folder, images, error_rate=0.3).predictions
+    assert noise.unsure == "low confidence"
+    assert red.unsure is None
+    shutil.copytree(run.folder / "bundle", tmp_path / "older")
+    manifest = read_manifest(tmp_path / "older")
+    write_manifest(tmp_path / "older", replace(manifest, calibration=None))
+
+    class Listening(SilentProgress):  # type: ignore[misc]
+        said: ClassVar[list[str]] = []
+
+        def warn(self, text: str) -> None:
+            self.said.append(text)
+
+    (answer,) = predict(tmp_path / "older", images[1:], progress=Listening()).predictions
+    assert (answer.label, answer.set, answer.unsure) == ("red", (), None)
+    assert "was not calibrated" in Listening.said[0]
 
 
 def test_folders_patterns_and_zips_are_opened(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -74,6 +104,8 @@ def test_a_file_keeps_every_answer_and_every_odd_name(run: Run, odd: Path, tmp_p
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         shares = [float(row["p:red"]) for row in rows if not row["error"]]
+        assert all(row["label"] in row["set"].split("|") for row in rows if not row["error"])
+        assert list(rows[0])[:6] == ["path", "label", "confidence", "unsure", "set", "error"]
     elif suffix == ".parquet":
         parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'eyebright[parquet]'")
         rows = parquet.read_table(path).to_pylist()
@@ -83,10 +115,27 @@ def test_a_file_keeps_every_answer_and_every_odd_name(run: Run, odd: Path, tmp_p
     else:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         shares = [float(row["probabilities"]["red"]) for row in rows if "error" not in row]
+        assert all(row["label"] in row["set"] for row in rows if "error" not in row)
     assert {Path(row["path"]).name for row in rows} == {*ODD_NAMES, "broken.png"}
     assert len(set(shares)) == 1
     assert [row["path"] for row in rows if row.get("error")] == [str(odd / "broken.png")]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_name_that_is_a_formula_is_none_in_a_spreadsheet_and_itself_in_json(tmp_path: Path) -> None:
+    name = '=HYPERLINK("http://127.0.0.1:9")'
+    answers = [
+        Prediction(name=name, label="@sum", confidence=0.5, probabilities={"@sum": 0.5, "b": 0.5}, set=("@sum", "b")),
+        Prediction(name="-1+2.png", label=None, confidence=None, probabilities={}, error="+gone"),
+    ]
+    write_predictions(tmp_path / "r.csv", answers, ("@sum", "b"))
+    with (tmp_path / "r.csv").open(newline="") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert f"'{name}" in cells
+    assert "'@sum|b" in cells
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
+    write_predictions(tmp_path / "r.jsonl", answers, ("@sum", "b"))
+    assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["path"] == name
 
 
 def test_another_suffix_or_a_bad_place_is_refused(run: Run, odd: Path, tmp_path: Path) -> None:

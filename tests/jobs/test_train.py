@@ -65,7 +65,11 @@ def test_a_run_folder_holds_all_that_it_promises(run: Run) -> None:
         "samples.csv",
         "settings.toml",
     ]
-    assert sorted(path.name for path in (run.folder / "bundle").iterdir()) == ["manifest.json", "weights.safetensors"]
+    assert sorted(path.name for path in (run.folder / "bundle").iterdir()) == [
+        "calibration.safetensors",
+        "manifest.json",
+        "weights.safetensors",
+    ]
     comparison = Comparison.from_dict(json.loads((run.folder / "report.json").read_text()))
     assert comparison.contestants == (run.contestant,)
     settings = load_settings(Settings, file=run.folder / runs.SETTINGS)

@@ -36,7 +36,7 @@ class Shards:
         OutputError: they can't be written.
     """
 
-    def __init__(self, target: Path, job: Mapping[str, str | int], *, resume: bool) -> None:
+    def __init__(self, target: Path, job: Mapping[str, str | int | float], *, resume: bool) -> None:
         self._target = target
         self.folder = target.with_name(f".{target.name}.parts")
         self._parts: list[Path] = []
@@ -54,7 +54,7 @@ class Shards:
         """How many parts are finished."""
         return len(self._parts)
 
-    def _find(self, job: Mapping[str, str | int]) -> None:
+    def _find(self, job: Mapping[str, str | int | float]) -> None:
         shown = printable(str(self._target))
         if not self.folder.is_dir():
             raise SettingsError(f"there is nothing of {shown} to go on with; leave --resume out")

@@ -52,6 +52,8 @@ class Manifest:
     """File name -> sha256, 64 hexadecimal digits, of every other file in the folder."""
     thresholds: tuple[float, ...] | None = None
     """(K,) from which probability on an image is said to have each class; None where it has exactly one."""
+    calibration: Mapping[str, Any] | None = None
+    """Plain JSON: the temperature and what follows from it, see `Calibration.describe`; None: not measured."""
 
     @property
     def several_labels(self) -> bool:
@@ -71,6 +73,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         "provenance": dict(manifest.provenance),
         "files": dict(manifest.files),
     }
+    if manifest.calibration is not None:
+        values["calibration"] = dict(manifest.calibration)
     write_sealed(folder, values)
 
 
@@ -106,6 +110,7 @@ def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
             provenance=dict(values["provenance"]),
             files={str(name): str(digest) for name, digest in values["files"].items()},
             thresholds=tuple(map(float, values["thresholds"])) if "thresholds" in values else None,
+            calibration=None if values.get("calibration") is None else dict(values["calibration"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
         raise BundleError(f"{show(path)} lacks what it needs ({error}); copy the whole folder again") from error

@@ -12,6 +12,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from eyebright.bundle.calibrated import CALIBRATION, write_calibration
 from eyebright.bundle.manifest import (
     WEIGHTS,
     Architecture,
@@ -21,6 +22,7 @@ from eyebright.bundle.manifest import (
     write_manifest,
 )
 from eyebright.bundle.sealed import hash_file, new_folder
+from eyebright.calibration.calibration import Calibration
 from eyebright.errors import BundleError, ModelError, OutputError, printable
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
@@ -63,6 +65,7 @@ def save_bundle(
     preprocessing: Preprocessing,
     provenance: Mapping[str, Any],
     thresholds: tuple[float, ...] | None = None,
+    calibration: Calibration | None = None,
 ) -> None:
     """Write a network and its manifest into `folder`: complete, or not at all.
 
@@ -83,6 +86,10 @@ def save_bundle(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with new_folder(folder, prefix=f".{folder.name}-") as scratch:
             safetensors.torch.save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
+            names = [WEIGHTS]
+            if calibration is not None:
+                write_calibration(scratch, calibration)
+                names.append(CALIBRATION)
             write_manifest(
                 scratch,
                 Manifest(
@@ -90,8 +97,9 @@ def save_bundle(
                     class_names=tuple(class_names),
                     preprocessing=preprocessing,
                     provenance=provenance,
-                    files={WEIGHTS: hash_file(scratch / WEIGHTS)},
+                    files={name: hash_file(scratch / name) for name in names},
                     thresholds=thresholds,
+                    calibration=None if calibration is None else calibration.describe(),
                 ),
             )
     except (OSError, safetensors.SafetensorError) as error:

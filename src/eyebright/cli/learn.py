@@ -12,6 +12,7 @@ import click
 from eyebright.cli import output
 
 if TYPE_CHECKING:
+    from eyebright.evaluation.label_sets_compare import AnyComparison
     from eyebright.jobs.compare import ComparedRuns
     from eyebright.jobs.train import Run
 
@@ -157,12 +158,12 @@ def _report_training(result: Run) -> int:
 
 
 @click.command()
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--models", type=str, default="cnn,vgg16,resnet50", show_default=True, help="Networks, with commas.")
+@click.argument("given", metavar="DATA | RUN RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--models", type=str, help="Networks, with commas; cnn,vgg16,resnet50 by default.")
 @_steering
 def compare(
-    data: Path,
-    models: str,
+    given: Sequence[Path],
+    models: str | None,
     effort: str | None,
     out: Path | None,
     seed: int | None,
@@ -170,13 +171,27 @@ def compare(
     overrides: Sequence[str],
     decisions: Path | None,
 ) -> int:
-    """Train several networks on the same split of DATA and report on them side by side."""
-    from eyebright.jobs.compare import compare as run
+    """Train several networks on the same split of DATA and report on them side by side.
 
+    Given the folders of runs instead, compare these without training anything; they must have been tested on the same
+    images.
+    """
+    from eyebright.jobs.compare import MODELS
+    from eyebright.jobs.compare import compare as run
+    from eyebright.jobs.compare_runs import compare_runs, is_run
+
+    if len(given) > 1 or is_run(given[0]):
+        steering = [models, effort, seed, file, decisions, *overrides]
+        if any(value is not None for value in steering):
+            raise click.UsageError("runs are compared as they are; nothing else can be given with them but --out")
+        found = compare_runs(given, out=out, command=_typed())
+        _print_comparison(found.comparison, found.folder)
+        return 0
+    data = given[0]
     with output.terminal_progress() as progress:
         result = run(
             data,
-            models=[name.strip() for name in models.split(",") if name.strip()],
+            models=MODELS if models is None else [name.strip() for name in models.split(",") if name.strip()],
             effort=effort,
             out=out,
             seed=seed,
@@ -196,10 +211,14 @@ def compare(
 
 def _report_comparison(result: ComparedRuns) -> None:
     assert result.comparison is not None
+    _print_comparison(result.comparison, result.folder)
+
+
+def _print_comparison(comparison: AnyComparison, folder: Path) -> None:
     output.print_line()
-    output.print_comparison(result.comparison)
+    output.print_comparison(comparison)
     output.print_line()
-    output.print_line(f"Report:      {result.folder / 'report.html'}")
+    output.print_line(f"Report:      {folder / 'report.html'}")
 
 
 def _report_interruption(result: ComparedRuns) -> int:

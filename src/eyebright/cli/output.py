@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eyebright.checking.findings import CheckReport
     from eyebright.evaluation.label_sets import AnyReport
     from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant
+    from eyebright.evaluation.report import EvaluationReport
     from eyebright.inference.predictor import Prediction
     from eyebright.jobs.cache import CacheContents
     from eyebright.jobs.export import Export
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from eyebright.jobs.robustness import Robustness
 
 FINDINGS_NAMED = 5  # of each kind; the page shows all
+PARTS_NAMED = 5  # of those that are worse than the whole
 TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
 
 
@@ -155,14 +157,45 @@ def print_report(report: AnyReport, *, per_class: bool = False) -> None:
     several = isinstance(report, LabelSetsReport)
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    for name in (*(["average precision", "threshold"] if several else []), "precision", "recall", "F1", "images"):
+    named = ["average precision", "threshold"] if several else []
+    for name in (*named, "precision", "recall", *([] if several else ["95 % interval"]), "F1", "images"):
         table.add_column(name, justify="right")
     for result in report.per_class:
         numbers = [f"{value:.3f}" for value in (result.precision, result.recall, result.f1)]
         if isinstance(result, LabelResult):
             average = "" if result.average_precision is None else f"{result.average_precision:.3f}"
             numbers = [average, f"{result.threshold:.2f}", *numbers]
+        else:
+            low, high = result.recall_low, result.recall_high
+            numbers.insert(2, "" if low is None or high is None else f"{low:.3f} to {high:.3f}")
         table.add_row(_cell(result.name), *numbers, f"{result.support:,}")
+    _console().print(table)
+    if isinstance(report, LabelSetsReport):
+        return
+    if report.measures:
+        print_line()
+        _print_measures(report)
+    worst = [part for part in report.slices if part.accuracy_high < report.accuracy]
+    if worst:
+        print_line()
+        print_line("Worse than the whole, worst first:")
+        for part in worst[:PARTS_NAMED]:
+            print_line(
+                f"  {part.kind} {part.name}: {part.num_correct:,} of {part.num_samples:,} right "
+                f"({100 * part.accuracy_low:.1f} to {100 * part.accuracy_high:.1f} %)"
+            )
+
+
+def _print_measures(report: EvaluationReport) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("over all classes")
+    for name in ("value", "95 % interval"):
+        table.add_column(name, justify="right")
+    for name, one in report.measures.items():
+        interval = "" if one.low is None or one.high is None else f"{one.low:.3f} to {one.high:.3f}"
+        table.add_row(name.replace("_", " "), f"{one.value:.3f}", interval)
     _console().print(table)
 
 
@@ -184,7 +217,7 @@ def print_comparison(comparison: AnyComparison) -> None:
         rows = [(c, *c.report.precision_apart()) for c in rank_label_sets(comparison)]
     table = Table(box=None, pad_edge=False)
     table.add_column("network")
-    for name in (first, "95 % interval", "macro F1", "time to train", "images/s", "size"):
+    for name in (first, "95 % interval", "macro F1", "time to train", "images/s", "one image", "size"):
         table.add_column(name, justify="right")
     for contestant, value, interval in rows:
         report = contestant.report
@@ -195,6 +228,7 @@ def print_comparison(comparison: AnyComparison) -> None:
             f"{report.macro_f1:.3f}",
             _plain(markup.duration(contestant.train_seconds)),
             _plain(markup.rate(report.images_per_second)),
+            "" if contestant.latency_ms is None else f"{contestant.latency_ms:.3g} ms",
             _plain(markup.size(contestant.size_bytes)),
         )
     _console().print(table)
@@ -242,6 +276,7 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
     table.add_column("image", overflow="fold")
     table.add_column("class", overflow="fold")
     table.add_column("confidence", justify="right")
+    table.add_column("unsure", overflow="fold")
     table.add_column("next likeliest", overflow="fold")
     total = errors = 0
     rows = iter(predictions)
@@ -249,13 +284,14 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
         total += 1
         if answer.error is not None:
             errors += 1
-            table.add_row(_cell(answer.name), _cell(f"error: {answer.error}", "red"), "", "")
+            table.add_row(_cell(answer.name), _cell(f"error: {answer.error}", "red"), "", "", "")
             continue
         others = [(name, share) for name, share in answer.probabilities.items() if name not in answer.labels][:2]
         following = ", ".join(f"{name} {100 * share:.0f} %" for name, share in others if share >= 0.005)
         confidence = "" if answer.confidence is None else f"{100 * answer.confidence:.1f} %"
         labels = ", ".join(answer.labels) if answer.labels else "none of them"
-        table.add_row(_cell(answer.name), _cell(labels), confidence, _cell(following))
+        unsure = _cell(answer.unsure or "", "yellow")
+        table.add_row(_cell(answer.name), _cell(labels), confidence, unsure, _cell(following))
     more = 0
     for answer in rows:
         more += 1

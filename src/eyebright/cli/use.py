@@ -77,11 +77,17 @@ def _measure_robustness(run: Path, data: Path, out: Path | None, **steering: Any
 )
 @engine_option
 @click.option("--resume", is_flag=True, help="Go on with what an interrupted call has left of --out.")
-def predict(run: Path, images: Sequence[str], out: Path | None, engine: str | None, resume: bool) -> int:
+@click.option("--error-rate", type=float, help="How many of the answers that are not unsure may be wrong; 0.05.")
+@click.option("--coverage", type=float, help="How many of the sets of classes are to hold the true one; 0.9.")
+@click.option("--sets", type=str, help="How sets are made: lac (the default, small) or raps (large for hard images).")
+def predict(
+    run: Path, images: Sequence[str], out: Path | None, resume: bool, engine: str | None, **promises: Any
+) -> int:
     """Classify IMAGES with the classifier in RUN.
 
     IMAGES are files, folders, zips or patterns in quotes; - reads paths, one a line, or one image from standard input.
-    Prints a table on a terminal and CSV into a pipe.
+    Prints a table on a terminal and CSV into a pipe. An answer is called unsure where its confidence is low or the
+    image is unlike those of the training.
     """
     from eyebright.jobs.predict import predict as answer
     from eyebright.jobs.predict import predict_into, write_csv
@@ -90,11 +96,12 @@ def predict(run: Path, images: Sequence[str], out: Path | None, engine: str | No
         raise click.UsageError("--resume goes on with a file; give the same --out as before")
     piped = sys.stdin.buffer.read() if "-" in images else b""
     with output.terminal_progress() as progress:
+        asked = {name: value for name, value in {"engine": engine, **promises}.items() if value is not None}
         if out is not None:
-            total, errors = predict_into(out, run, images, piped=piped, engine=engine, resume=resume, progress=progress)
+            total, errors = predict_into(out, run, images, piped=piped, resume=resume, progress=progress, **asked)
             output.print_line(f"{total:,} answers in {out}")
         else:
-            answers = answer(run, images, piped=piped, engine=engine, progress=progress)
+            answers = answer(run, images, piped=piped, progress=progress, **asked)
             if output.is_terminal():
                 total, errors = output.print_predictions(answers.predictions)
             else:

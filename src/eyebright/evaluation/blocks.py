@@ -14,7 +14,13 @@ _UNREADABLE_SHOWN = 200
 
 
 def assemble_page(
-    comparison: ComparisonFacts, title: str, words: str, kind: str, sections: Sequence[tuple[str, str, str]]
+    comparison: ComparisonFacts,
+    title: str,
+    words: str,
+    kind: str,
+    sections: Sequence[tuple[str, str, str]],
+    *,
+    style: str = "",
 ) -> str:
     """A whole page.
 
@@ -24,6 +30,7 @@ def assemble_page(
         words: the same in a few sentences, as text.
         kind: "run" or "comparison".
         sections: anchor, title and body (HTML) of each.
+        style: CSS beyond what all pages share.
     """
     links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, _ in sections)
     blocks = "".join(
@@ -33,6 +40,7 @@ def assemble_page(
     return build_page(
         f"{title} \u2013 {comparison.data_name}",
         f'<main>{_header(comparison, title, words, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>',
+        style=style,
     )
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 from eyebright.errors import DataError
 from eyebright.evaluation.facts import ComparisonFacts, NetworkFacts
+from eyebright.evaluation.pairs import Difference, Pair, list_pairs
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.evaluation.report import EvaluationReport, interval_in_words, percent
-from eyebright.metrics import mcnemar_exact
 
-SIGNIFICANCE = 0.05
-"""How often we accept to call equally good classifiers different, over all comparisons with the leader together."""
+REPORT_VERSION = 2
+"""Of what is written now: 1 had no measures, no calibration and no costs beyond speed and size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +51,16 @@ class Comparison(ComparisonFacts):
         """The comparison that `to_dict` wrote.
 
         Raises:
-            DataError: a key is unknown or absent, a value has the wrong type, or reports do not fit each other.
+            DataError: it is of a newer version, a key is unknown or absent, a value has the wrong type, or reports do
+                not fit each other.
         """
+        version = values.get("version", 1) if isinstance(values, Mapping) else 1
+        if isinstance(version, int) and version > REPORT_VERSION:
+            raise DataError(
+                f"the report was written by a newer Eyebright (schema {version}; this one reads up to "
+                f"{REPORT_VERSION}); update with: pip install --upgrade eyebright"
+            )
         return from_plain(cls, values, "comparison")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """How two contestants differ on the same images."""
-
-    points: float
-    """The first's accuracy less the second's, in percentage points."""
-    only_first: int
-    """Images that the first got right and the second wrong."""
-    only_second: int
-    p_value: float
-    """McNemar's exact test, two-sided."""
 
 
 def ranked(comparison: Comparison) -> tuple[Contestant, ...]:
@@ -76,32 +70,20 @@ def ranked(comparison: Comparison) -> tuple[Contestant, ...]:
     )
 
 
-def difference(first: EvaluationReport, second: EvaluationReport) -> Difference:
-    """What separates two reports on the same images, image by image.
-
-    Raises:
-        DataError: the reports are about different numbers of images.
-    """
-    if len(first.correctness) != len(second.correctness):
-        raise DataError("reports on different images can't be compared image by image")
-    pairs = list(zip(first.correctness, second.correctness, strict=True))
-    only_first, only_second = pairs.count(("1", "0")), pairs.count(("0", "1"))
-    return Difference(
-        points=100 * (first.accuracy - second.accuracy),
-        only_first=only_first,
-        only_second=only_second,
-        p_value=mcnemar_exact(only_first, only_second),
-    )
+def pairs_of(comparison: Comparison) -> tuple[Pair, ...]:
+    """How every two contestants differ, in the order of `ranked`."""
+    return list_pairs([c.report for c in ranked(comparison)])
 
 
 def level_with_leader(comparison: Comparison) -> tuple[Contestant, ...]:
-    """Those behind the leader whose distance is within the uncertainty of the test images, best first.
+    """Those behind the leader whom the test images can't tell from it, best first.
 
-    The more contestants, the stricter (Bonferroni), because one of many falls behind by chance more easily.
+    The more contestants, the stricter (Holm), because one of many falls behind by chance more easily.
     """
-    leader, *others = ranked(comparison)
-    strictness = SIGNIFICANCE / max(1, len(others))
-    return tuple(c for c in others if difference(leader.report, c.report).p_value >= strictness)
+    order = ranked(comparison)
+    return tuple(
+        order[pair.second] for pair in pairs_of(comparison) if pair.first == 0 and not pair.difference.told_apart
+    )
 
 
 def verdict(comparison: Comparison) -> str:
@@ -127,21 +109,38 @@ def compare_in_words(comparison: Comparison) -> str:
     if not others:
         return f"{leader.title} is right on {report.num_correct:,} of {images}: {accuracy}."
     tied = [c for c in others if c.report.num_correct == report.num_correct]
-    level = level_with_leader(comparison)
+    gaps = {pair.second: pair.difference for pair in pairs_of(comparison) if pair.first == 0}
+    level = [c for place, c in enumerate(others, start=1) if not gaps[place].told_apart]
     names = _listed([leader.title, *(c.title for c in tied)])
     comes = "are both first" if len(tied) == 1 else "are all first" if tied else "comes first" if level else "is ahead"
     sentences = [f"{names} {comes}, right on {report.num_correct:,} of {images}: {accuracy}."]
-    for other in others:
-        if other in tied:
-            continue
-        gap = difference(report, other.report)
-        theirs = f"{percent(other.report.accuracy)} ({interval_in_words(other.report)})"
-        if other in level:
-            sentences.append(f"{other.title} reaches {theirs}; the {gap.points:.1f} points between them may be chance.")
-        else:
-            sentences.append(f"{other.title} reaches {theirs}, {gap.points:.1f} points behind: more than chance.")
+    for place, other in enumerate(others, start=1):
+        if other not in tied:
+            sentences.append(difference_in_words(leader.title, other.title, gaps[place], report.num_samples))
     sentences += _cheaper(leader, [*tied, *(c for c in level if c not in tied)])
     return " ".join(sentences)
+
+
+def difference_in_words(first: str, second: str, gap: Difference, num_samples: int) -> str:
+    """Which of two is better and by how much, or how many images could tell."""
+    interval = f"{gap.points:.1f} points (95 %: {_signed(gap.points_low)} to {_signed(gap.points_high)})"
+    if gap.told_apart:
+        return f"{first} is better than {second} by {interval}."
+    images = "This 1 test image" if num_samples == 1 else f"These {num_samples:,} test images"
+    could = f"; about {_about(gap.needed):,} could" if gap.needed is not None else ""
+    return f"{images} can't tell {first} and {second} apart: {interval}{could}."
+
+
+def _signed(points: float) -> str:
+    """With a real minus sign, and no sign before a zero."""
+    text = f"{points:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "\u2212")
+
+
+def _about(count: int) -> int:
+    """To two digits, upwards: 873 becomes 880."""
+    step = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // step) * step
 
 
 def _cheaper(leader: Contestant, level: list[Contestant]) -> list[str]:

@@ -12,13 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright import metrics
+from eyebright.calibration.calibration import Calibration
 from eyebright.data.samples import ImageStore, SampleTable
 from eyebright.errors import DataError, ImageError
-from eyebright.evaluation.report import ClassResult, EvaluationReport, Mistake, Unreadable
+from eyebright.evaluation.measures import Measures, measure
+from eyebright.evaluation.report import ClassResult, EvaluationReport, Example, Mistake, Unreadable
+from eyebright.evaluation.slices import list_slices
+from eyebright.evaluation.trust import list_coverage, list_reliability, measure_trust
 from eyebright.progress import Progress, SilentProgress
 
 MISTAKES_KEPT = 24
 """How many of the surest wrong answers a report names."""
+EXAMPLES_KEPT = 12
+"""How many of the least sure answers, and of the images most unlike the training images."""
 
 
 class SamplePredictions(Protocol):
@@ -35,6 +41,11 @@ class SamplePredictions(Protocol):
         ...
 
     @property
+    def novelty(self) -> NDArray[np.float32] | None:
+        """(N,) how unlike the training images each is; None where that is not measured."""
+        ...
+
+    @property
     def images_per_second(self) -> float: ...
 
 
@@ -44,6 +55,11 @@ class SamplePredictor(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]:
         """K names, in the order of its probabilities."""
+        ...
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What its confidences are worth; None where that was not measured."""
         ...
 
     def predict_samples(
@@ -70,10 +86,10 @@ def evaluate(predictor: SamplePredictor, table: SampleTable, *, progress: Progre
     table = table.with_classes(predictor.class_names)
     said = predictor.predict_samples(table.store, table.names, progress=progress or SilentProgress())
     assert said.probabilities.shape == (len(table), len(table.classes))
-    return _measured(table, said)
+    return _measured(table, said, predictor.calibration)
 
 
-def _measured(table: SampleTable, said: SamplePredictions) -> EvaluationReport:
+def _measured(table: SampleTable, said: SamplePredictions, calibration: Calibration | None) -> EvaluationReport:
     count, num_classes = len(table), len(table.classes)
     readable = np.ones(count, dtype=np.bool_)
     readable[list(said.errors)] = False
@@ -88,6 +104,10 @@ def _measured(table: SampleTable, said: SamplePredictions) -> EvaluationReport:
         predicted = p.argmax(axis=1)
     confusion = metrics.confusion_matrix(predicted, y, num_classes=num_classes)
     missed = np.bincount(table.labels[~readable], minlength=num_classes)
+    found = measure(said.probabilities, table.labels, table.classes)
+    answers = np.where(readable, np.nan_to_num(said.probabilities).argmax(axis=1), -1)
+    confidence = said.probabilities.max(axis=1)  # NaN stays NaN
+    novelty = None if said.novelty is None else said.novelty[readable]
     right = int(correct.sum())
     interval = metrics.wilson_interval(right, count)
     return EvaluationReport(
@@ -101,7 +121,7 @@ def _measured(table: SampleTable, said: SamplePredictions) -> EvaluationReport:
         macro_f1=metrics.macro_f1(confusion, missed),
         log_loss=metrics.log_loss(p, y) if some else None,
         calibration_error=metrics.expected_calibration_error(p, y) if some else None,
-        per_class=_per_class(table.classes, confusion, missed),
+        per_class=_per_class(table.classes, confusion, missed, found),
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         unreadable_per_class=tuple(int(n) for n in missed),
         mistakes=_surest_mistakes(table, said.probabilities, np.flatnonzero(readable & ~correct)),
@@ -111,14 +131,31 @@ def _measured(table: SampleTable, said: SamplePredictions) -> EvaluationReport:
         ),
         images_per_second=float(said.images_per_second),
         correctness="".join("1" if hit else "0" for hit in correct),
+        measures=found.overall,
+        reliability=list_reliability(confidence[readable], correct[readable]) if some else (),
+        coverage=list_coverage(confidence[readable], correct[readable]) if some else (),
+        trust=measure_trust(calibration, p, novelty, y) if some and calibration is not None else None,
+        slices=list_slices(table, correct, confidence),
+        least_sure=_least_sure(table, said),
+        most_unlike=_most_unlike(table, said, calibration),
+        labels=" ".join(map(str, table.labels.tolist())),
+        predicted=" ".join("-" if answer < 0 else str(answer) for answer in answers.tolist()),
+        remarks=found.remarks,
     )
 
 
 def _per_class(
-    classes: tuple[str, ...], confusion: NDArray[np.int64], missed: NDArray[np.integer[Any]]
+    classes: tuple[str, ...], confusion: NDArray[np.int64], missed: NDArray[np.integer[Any]], measures: Measures
 ) -> tuple[ClassResult, ...]:
     found = metrics.per_class(confusion, missed)
     predicted = confusion.sum(axis=0)
+    hits = confusion.diagonal()
+
+    def ends(total: int, i: int) -> tuple[float | None, float | None]:
+        return metrics.wilson_interval(int(hits[i]), total) if total else (None, None)
+
+    precision = [ends(int(predicted[i]), i) for i in range(len(classes))]
+    recall = [ends(int(found.support[i]), i) for i in range(len(classes))]
     return tuple(
         ClassResult(
             name=name,
@@ -127,6 +164,14 @@ def _per_class(
             f1=float(found.f1[i]),
             support=int(found.support[i]),
             predicted=int(predicted[i]),
+            precision_low=precision[i][0],
+            precision_high=precision[i][1],
+            recall_low=recall[i][0],
+            recall_high=recall[i][1],
+            f1_low=measures.f1[i].low,
+            f1_high=measures.f1[i].high,
+            roc_auc=measures.roc_auc[i],
+            average_precision=measures.average_precision[i],
         )
         for i, name in enumerate(classes)
     )
@@ -145,6 +190,33 @@ def _surest_mistakes(
             label=table.classes[table.labels[row]],
             predicted=table.classes[int(probabilities[row].argmax())],
             confidence=float(probabilities[row].max()),
+        )
+        for row in rows
+    )
+
+
+def _least_sure(table: SampleTable, said: SamplePredictions) -> tuple[Example, ...]:
+    confidence = said.probabilities.max(axis=1)
+    rows = np.argsort(confidence, kind="stable")  # NaN goes last
+    return _examples(table, said, rows[: np.count_nonzero(~np.isnan(confidence))][:EXAMPLES_KEPT])
+
+
+def _most_unlike(table: SampleTable, said: SamplePredictions, calibration: Calibration | None) -> tuple[Example, ...]:
+    if said.novelty is None or calibration is None:
+        return ()
+    above = np.flatnonzero(said.novelty > calibration.novelty_threshold)
+    return _examples(table, said, above[np.argsort(-said.novelty[above], kind="stable")][:EXAMPLES_KEPT])
+
+
+def _examples(table: SampleTable, said: SamplePredictions, rows: NDArray[np.int64]) -> tuple[Example, ...]:
+    return tuple(
+        Example(
+            name=table.names[row],
+            place=table.store.locate(table.names[row]),
+            label=table.classes[table.labels[row]],
+            predicted=table.classes[int(said.probabilities[row].argmax())],
+            confidence=float(said.probabilities[row].max()),
+            novelty=None if said.novelty is None else float(said.novelty[row]),
         )
         for row in rows
     )

@@ -44,6 +44,16 @@ class NetworkFacts:
     """Where it started: "from scratch", or the pretrained weights in words."""
     effort: str
     """The dial: "quick", "standard" or "best"."""
+    latency_ms: float | None = None
+    """How long one image alone takes, already decoded, on the median; None, as all that follow, where not measured."""
+    slow_latency_ms: float | None = None
+    """What 99 of 100 such images stay below."""
+    latency_count: int | None = None
+    """How many images that rests on."""
+    train_memory_bytes: int | None = None
+    """The most memory the process held while it trained, all of it: libraries and images too."""
+    predict_memory_bytes: int | None = None
+    """The same while it classified the test images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,3 +77,5 @@ class ComparisonFacts:
     """What to type to get the same again; empty where it was called from Python."""
     notes: tuple[str, ...] = ()
     """What the reader should know before believing the numbers, one sentence each."""
+    version: int = 1
+    """Of the schema of `report.json`; docs/report.md tells of it."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from eyebright.errors import ImageError
 from eyebright.evaluation.compare import Contestant
-from eyebright.evaluation.report import ClassResult, EvaluationReport, percent
+from eyebright.evaluation.report import ClassResult, EvaluationReport, Example, percent
+from eyebright.evaluation.tables import interval_bar
 from eyebright.page import markup
 from eyebright.page.thumbnail import thumbnail
 
@@ -22,6 +23,7 @@ MATRIX_CLASSES = 30
 """Up to so many classes are shown as a matrix; beyond, the most confused pairs are listed."""
 _PAIRS = 20
 _MISTAKES = 12
+_EXAMPLES = 6
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,34 @@ def render_mistakes(contestants: Sequence[Contestant], read_thumbnail: ReadThumb
             body = '<p class="quiet">No wrong answers among the images that could be read.</p>'
         parts.append(f'<article class="strip">{title}{body}</article>')
     return "".join(parts)
+
+
+def render_examples(contestants: Sequence[Contestant], read_thumbnail: ReadThumbnail) -> str:
+    """The least sure answers and the images most unlike the training images; empty where none are known."""
+    shown: dict[str, str] = {}
+    parts = []
+    for contestant in contestants:
+        report = contestant.report
+        for words, examples in (("least sure", report.least_sure), ("most unlike", report.most_unlike)):
+            if examples:
+                figures = "".join(_example(example, read_thumbnail, shown) for example in examples[:_EXAMPLES])
+                title = f"{markup.text(contestant.title)}: {words}"
+                parts.append(f'<article class="strip"><h3>{title}</h3><div class="thumbs">{figures}</div></article>')
+    return "".join(parts)
+
+
+def _example(example: Example, read_thumbnail: ReadThumbnail, shown: dict[str, str]) -> str:
+    if example.name not in shown:
+        shown[example.name] = thumbnail(read_or_none(read_thumbnail, example.name), f"Image labelled {example.label}")
+    right = example.label == example.predicted
+    labelled = "and is right" if right else f"labelled <b>{markup.name(example.label)}</b>"
+    return (
+        f'<figure class="mistake">{shown[example.name]}<figcaption>'
+        f"<span>said <b>{markup.name(example.predicted)}</b> {_sureness(example.confidence)}</span>"
+        f"<span>{labelled}</span>"
+        f'<small title="{markup.text(example.place)}">{markup.name(end_of_place(example.place))}</small>'
+        "</figcaption></figure>"
+    )
 
 
 def wrong_for_all(contestants: Sequence[Contestant]) -> int:
@@ -182,9 +212,11 @@ def _class_table(report: EvaluationReport) -> str:
     head = '<th scope="col">class</th>' + "".join(
         f'<th scope="col" class="number">{word}</th>' for word in ("precision", "recall", "F1", "images")
     )
+    if any(result.recall_low is not None for result in report.per_class):
+        head += '<th scope="col" class="track">recall with its 95 % interval</th>'
     weakest_first = sorted(report.per_class, key=lambda result: (result.f1, result.name))
     return (
-        f'<table class="plain"><thead><tr>{head}</tr></thead>'
+        f'<table class="plain spread"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(map(_class_row, weakest_first))}</tbody></table>"
     )
 
@@ -198,6 +230,8 @@ def _class_row(result: ClassResult) -> str:
         f"{result.support:,}",
     )
     cells = "".join(f'<td class="number">{value}</td>' for value in values)
+    if result.recall_low is not None and result.recall_high is not None:
+        cells += f'<td class="track">{interval_bar(result.recall, result.recall_low, result.recall_high)}</td>'
     return f'<tr><th scope="row">{markup.name(result.name)}</th>{cells}</tr>'
 
 

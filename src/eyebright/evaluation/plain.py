@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from eyebright.errors import DataError, nearest
@@ -29,7 +29,7 @@ def to_plain(value: Any) -> Any:
 
 
 def from_plain(kind: type[T], values: object, where: str) -> T:
-    """The dataclass that `to_plain` turned into these values.
+    """The dataclass that `to_plain` turned into these values; an entry with a default may be absent, as in older files.
 
     Args:
         kind: the dataclass.
@@ -45,10 +45,11 @@ def from_plain(kind: type[T], values: object, where: str) -> T:
     for key in values:
         if key not in hints:
             raise DataError(f"{where} has no entry {key!r}; {nearest(str(key), hints)}")
-    for key in hints:
-        if key not in values:
+    for field in fields(kind):  # type: ignore[arg-type]
+        key = field.name
+        if key not in values and field.default is MISSING and field.default_factory is MISSING:
             raise DataError(f"{where} lacks the entry {key!r}; the file is incomplete or of another version")
-    return kind(**{key: _read(hint, values[key], f"{where}.{key}") for key, hint in hints.items()})
+    return kind(**{key: _read(hints[key], value, f"{where}.{key}") for key, value in values.items()})
 
 
 def _read(hint: Any, value: Any, where: str) -> Any:

@@ -6,6 +6,7 @@ Light and dark, readable from a phone to a wide screen and on paper.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import resources
 
 from eyebright.errors import DataError
 from eyebright.evaluation.blocks import (
@@ -17,15 +18,18 @@ from eyebright.evaluation.blocks import (
     render_unreadable,
 )
 from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, ranked, verdict
+from eyebright.evaluation.confidence import is_measured, render_confidence
 from eyebright.evaluation.mistakes import (
     MATRIX_CLASSES,
     ReadThumbnail,
     render_classes,
     render_confusions,
+    render_examples,
     render_mistakes,
     wrong_for_all,
 )
-from eyebright.evaluation.report import interval_in_words, percent
+from eyebright.evaluation.report import interval_in_words, percent, trust_in_words
+from eyebright.evaluation.tables import render_costs, render_numbers, render_pairs, render_slices
 from eyebright.page import markup
 
 
@@ -59,17 +63,30 @@ def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -
     many_classes = len(order[0].report.class_names) > MATRIX_CLASSES
     sections = [
         ("side-by-side" if len(order) > 1 else "result", *_results(comparison, order)),
+        ("confidence", "How far confidence can be trusted", _confidence_block(order)),
         ("learning", "How they learned" if len(order) > 1 else "How it learned", render_learning(order)),
         ("confusions", "What is taken for what", _confusion_words(many_classes) + render_confusions(order)),
         ("mistakes", "The surest mistakes", _mistake_words(order) + render_mistakes(order, read_thumbnail)),
+        (
+            "unsure",
+            "Where it would not answer" if len(order) == 1 else "Where they would not answer",
+            _unsure(order, read_thumbnail),
+        ),
         ("classes", "Class by class", f"<p>{_CLASS_WORDS}</p>" + render_classes(order)),
+        ("parts", "Where it does worst" if len(order) == 1 else "Where they do worst", _slices_block(order)),
+        ("costs", "What it costs" if len(order) == 1 else "What they cost", render_costs(order)),
         ("networks", "What each network is" if len(order) > 1 else "What the network is", render_networks(order)),
         ("measured", "How this was measured", _measured(comparison)),
     ]
+    if len(order) > 1:
+        sections.insert(1, ("pairs", "Is one really better?", f"<p>{_PAIR_WORDS}</p>" + render_pairs(comparison)))
     unreadable = order[0].report.unreadable
     if unreadable:
-        sections.insert(4, ("unreadable", "Images that could not be read", render_unreadable(unreadable)))
-    return assemble_page(comparison, verdict(comparison), compare_in_words(comparison), kind, sections)
+        place = next(i for i, (anchor, _, _) in enumerate(sections) if anchor == "classes")
+        sections.insert(place, ("unreadable", "Images that could not be read", render_unreadable(unreadable)))
+    sections = [section for section in sections if section[2]]
+    style = resources.files("eyebright.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    return assemble_page(comparison, verdict(comparison), compare_in_words(comparison), kind, sections, style=style)
 
 
 def _results(comparison: Comparison, order: Sequence[Contestant]) -> tuple[str, str]:
@@ -89,7 +106,9 @@ def _results(comparison: Comparison, order: Sequence[Contestant]) -> tuple[str, 
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{rows}</tbody></table>'
     )
     title = "Side by side" if len(order) > 1 else "The result"
-    return title, markup.scroll_box(title, table)
+    remarks = "".join(f"<li>{markup.text(remark)}</li>" for remark in order[0].report.remarks)
+    more = f'<ul class="plain-list">{remarks}</ul>' if remarks else ""
+    return title, markup.scroll_box(title, table) + more + render_numbers(order)
 
 
 _NUMBER = ' class="number"'
@@ -117,6 +136,48 @@ def _result_row(contestant: Contestant, *, top5: bool) -> str:
         f'<tr role="row"><th role="rowheader" scope="row">{markup.text(contestant.title)}'
         f"<small>{markup.text(contestant.weights)}</small></th>"
         f'<td role="cell" class="accuracy">{accuracy}</td>{cells}</tr>'
+    )
+
+
+_PAIR_WORDS = (
+    "Each two networks on the same images: the difference of their accuracies, with its 95 % interval. <em>Chance</em> "
+    "says how often two equally good networks would differ so much, corrected for the number of pairs."
+)
+
+
+def _confidence_block(order: Sequence[Contestant]) -> str:
+    if not any(is_measured(c.report) for c in order):
+        return ""
+    words = (
+        "On the dashed line, answers given with a confidence of 80 % are right 80 times in 100; below it, the network "
+        "is too sure. Darker bars hold more answers. A ring in the other chart marks what is answered."
+    )
+    lines = "".join(
+        f"<li>{markup.text(c.title)}: {markup.text(trust_in_words(c.report.trust))}.</li>"
+        for c in order
+        if c.report.trust is not None
+    )
+    promises = f'<ul class="plain-list">{lines}</ul>' if lines else ""
+    return f"<p>{markup.text(words)}</p>{promises}{render_confidence(order)}"
+
+
+def _unsure(order: Sequence[Contestant], read_thumbnail: ReadThumbnail) -> str:
+    shown = render_examples(order, read_thumbnail)
+    if not shown:
+        return ""
+    return (
+        "<p>The least sure answers, right or wrong, and the images that look least like those of the training. Someone "
+        "should look at images like these before anything depends on the answer.</p>" + shown
+    )
+
+
+def _slices_block(order: Sequence[Contestant]) -> str:
+    shown = render_slices(order)
+    if not shown:
+        return ""
+    return (
+        "<p>Parts of the test images by folder, group, size and confidence. First come those that are bad for certain, "
+        "by the upper end of their interval, not those that are small and bad by chance.</p>" + shown
     )
 
 
@@ -163,7 +224,7 @@ def _measured(comparison: Comparison) -> str:
     )
     pair = (
         "Two networks are called different when McNemar's exact test on the same images gives a probability below 5 %, "
-        "shared among all comparisons with the leader. "
+        "after Holm's correction for all pairs; the range of a difference comes from the paired bootstrap. "
         if len(comparison.contestants) > 1
         else ""
     )
@@ -172,7 +233,9 @@ def _measured(comparison: Comparison) -> str:
         f"<p>Accuracy is the share of test images whose likeliest class is their label, with Wilson's 95 % interval. "
         f"{pair}{top5}"
         "Macro F1 is the mean of all classes' F1, so that small classes count as much as large ones. "
-        "Images per second include reading and decoding. An image that could not be read counts as an error.</p>"
+        "Its interval, and those of all numbers but shares, come from drawing the test images anew a thousand times, "
+        "class by class. Images per second include reading and decoding. An image that could not be read counts as an "
+        "error.</p>"
         "<details><summary>Images per class, and how far confidences can be trusted</summary>"
         f"<p>Calibration error is the mean gap between confidence and accuracy: at 5 %, answers given with 90 % are "
         f"typically right 85 or 95 times in 100.</p><ul>{sureness}</ul>{render_class_counts(comparison)}</details>"

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from eyebright.errors import DataError, printable
+from eyebright.evaluation.measures import Measured
 from eyebright.evaluation.plain import from_plain, to_plain
+from eyebright.evaluation.slices import Slice
+from eyebright.evaluation.trust import CoveragePoint, ReliabilityBin, Trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,17 @@ class ClassResult:
     """How many images of this class there are, unreadable ones included."""
     predicted: int
     """How many images were said to be this class."""
+    precision_low: float | None = None
+    """The ends of 95 % intervals: Wilson's for precision and recall, the stratified bootstrap's for F1. None where
+    there is nothing to divide by, and in reports of older versions, as are all entries that follow."""
+    precision_high: float | None = None
+    recall_low: float | None = None
+    recall_high: float | None = None
+    f1_low: float | None = None
+    f1_high: float | None = None
+    roc_auc: float | None = None
+    """This class against all others; None where there are only images of it, or none."""
+    average_precision: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +60,21 @@ class Mistake:
     """The class it was given."""
     confidence: float
     """The probability of the class it was given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One image that stands out."""
+
+    name: str
+    """As the sample table names it."""
+    place: str
+    """As a user would look for it."""
+    label: str
+    predicted: str
+    confidence: float
+    novelty: float | None
+    """How unlike the training images it is, from 0 to 2; None where that was not measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +119,25 @@ class EvaluationReport:
     correctness: str
     """N characters, "1" where right and "0" where wrong, in the table's order: two classifiers' reports on the
     same table can be compared image by image."""
+    measures: dict[str, Measured] = field(default_factory=dict)
+    """Further numbers over all classes, by name; see `measures.Measures.overall`. Empty, as are all entries that
+    follow, in reports of older versions."""
+    reliability: tuple[ReliabilityBin, ...] = ()
+    coverage: tuple[CoveragePoint, ...] = ()
+    """From the surest answers to all."""
+    trust: Trust | None = None
+    """Whether what was promised was kept; None where the classifier has no calibration."""
+    slices: tuple[Slice, ...] = ()
+    """Parts of the images, those that are certainly bad first."""
+    least_sure: tuple[Example, ...] = ()
+    most_unlike: tuple[Example, ...] = ()
+    """Of those above the threshold of novelty, the farthest first."""
+    labels: str = ""
+    """N class numbers with spaces between, in the table's order."""
+    predicted: str = ""
+    """The same for what was said; "-" for an image that could not be read."""
+    remarks: tuple[str, ...] = ()
+    """What could not be measured and why, and what is too small to tell; one sentence each."""
 
     def __post_init__(self) -> None:
         count = len(self.class_names)
@@ -130,6 +178,9 @@ class EvaluationReport:
         if self.unreadable:
             count = len(self.unreadable)
             lines.append(f"{count:,} {'image' if count == 1 else 'images'} could not be read, counted as errors")
+        if self.trust is not None:
+            lines.append(trust_in_words(self.trust))
+        lines += [printable(remark) for remark in self.remarks]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -157,3 +208,16 @@ def percent(share: float) -> str:
 def interval_in_words(report: EvaluationReport) -> str:
     """The accuracy's 95 % interval in percent: "88.7 to 93.2 %"."""
     return f"{report.accuracy_low * 100:.1f} to {report.accuracy_high * 100:.1f} %"
+
+
+def trust_in_words(trust: Trust) -> str:
+    """What happens to answers that are unsure, and how right the others are; a sentence or two."""
+    if trust.num_answered == 0:
+        return "no answer is sure enough to be relied on: too few validation images, or too weak a classifier"
+    total = trust.num_answered + trust.num_low_confidence + trust.num_unlike
+    right = trust.num_answered - trust.num_wrong
+    return (
+        f"{percent(trust.num_answered / total)} of the answers are sure, and {percent(right / trust.num_answered)} of "
+        f"these right ({percent(1 - trust.error_rate)} was {'promised' if trust.certain else 'aimed at'}); "
+        f"calibration error {percent(trust.error_after)}"
+    )

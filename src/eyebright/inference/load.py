@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from eyebright.bundle.calibrated import read_calibration
 from eyebright.bundle.engines import (
     LIBRARIES,
     ONNX,
@@ -20,12 +21,20 @@ from eyebright.bundle.engines import (
 )
 from eyebright.bundle.manifest import Manifest, find_bundle, read_manifest
 from eyebright.bundle.sealed import show
+from eyebright.calibration.calibration import Promises
 from eyebright.errors import BundleError, MissingExtraError, SettingsError, nearest
 from eyebright.inference.engine import Engine
 from eyebright.inference.predictor import Predictor
 
 
-def load(path: str | Path, *, engine: str | None = None) -> Predictor:
+def load(
+    path: str | Path,
+    *,
+    engine: str | None = None,
+    error_rate: float = Promises.error_rate,
+    coverage: float = Promises.coverage,
+    sets: str = Promises.sets,
+) -> Predictor:
     """A predictor from a run's folder or a bundle.
 
     Without an `engine`, the fastest of those that `eyebright export` has verified for this bundle and that are
@@ -34,12 +43,16 @@ def load(path: str | Path, *, engine: str | None = None) -> Predictor:
     Args:
         path: the folder that training wrote, or the bundle inside it.
         engine: "torch", "torch-bf16", "onnx", "onnx-int8", "openvino" or "openvino-int8".
+        error_rate: answers are called unsure until no more than this share of the others is wrong.
+        coverage: how often the set of a prediction is to hold the true class.
+        sets: how sets are made, "lac" (smallest) or "raps" (larger for harder images).
 
     Raises:
         BundleError: there is none, it is damaged, altered or from a newer Eyebright, or the engine was not exported.
         MissingExtraError: the engine's library is not installed.
-        SettingsError: there is no such engine.
+        SettingsError: there is no such engine or way to make sets, or a share is not between 0 and 1.
     """
+    promises = Promises(error_rate=error_rate, coverage=coverage, sets=sets)
     folder = find_bundle(Path(path))
     if engine is not None and engine not in LIBRARIES:
         raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, LIBRARIES)}')
@@ -50,7 +63,10 @@ def load(path: str | Path, *, engine: str | None = None) -> Predictor:
     if record is None and chosen != TORCH:
         kind = f"--to {chosen.removesuffix('-bf16').replace('-int8', ' --int8')}"
         raise BundleError(f"{show(folder)} has no engine {chosen} yet; make it with: eyebright export RUN {kind}")
-    return Predictor(_OPENERS[chosen](folder, manifest, record), manifest)
+    calibration = read_calibration(folder, manifest)
+    if calibration is not None:
+        calibration = calibration.promising(promises)
+    return Predictor(_OPENERS[chosen](folder, manifest, record), manifest, calibration)
 
 
 def _fastest(verified: tuple[VerifiedEngine, ...]) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.bundle.manifest import Manifest
+from eyebright.calibration.calibration import REASONS, Calibration
 from eyebright.data.cache import iter_squares
 from eyebright.data.decode import decode_anything
 from eyebright.data.samples import ImageStore
@@ -35,12 +36,18 @@ class Prediction:
     label: str | None
     """The likeliest class; None if the image could not be read, or has none of the classes that it might have."""
     confidence: float | None
-    """Its probability, in [0, 1]; None where there is no label."""
+    """Its probability, in [0, 1]; calibrated on the validation images, unless the bundle has no calibration. None where
+    there is no label."""
     probabilities: Mapping[str, float]
     """Of every class by name, likeliest first; empty if the image could not be read. They sum to 1 where an image has
     exactly one class; where it may have several, each is for itself."""
     labels: tuple[str, ...] = ()
     """The classes that the image has, likeliest first: one, or any number where the classifier learned so."""
+    set: tuple[str, ...] = ()
+    """The classes that can't be ruled out, likeliest first: it holds the true one as often as was asked for (90 % of
+    the time by default); empty if the image could not be read or the bundle has no calibration."""
+    unsure: str | None = None
+    """Why the answer should not be relied on: "low confidence" or "unlike the training images"; None if it stands."""
     error: str | None = None
     """Why it could not be read."""
 
@@ -57,6 +64,8 @@ class SamplePredictions:
     """(N, K); rows of images that could not be read are NaN."""
     errors: Mapping[int, ImageError]
     """By row number."""
+    novelty: NDArray[np.float32] | None = None
+    """(N,) how unlike the training images each is, NaN for those that could not be read; None if not measured."""
     images_per_second: float
     """Over all of it: reading, decoding, preprocessing and the network."""
 
@@ -68,11 +77,13 @@ class Predictor:
     Args:
         engine: runs the network.
         manifest: class names and preprocessing, as saved with it.
+        calibration: what its confidences are worth; None where that was not measured: then no answer is called unsure.
     """
 
-    def __init__(self, engine: Engine, manifest: Manifest) -> None:
+    def __init__(self, engine: Engine, manifest: Manifest, calibration: Calibration | None = None) -> None:
         self._engine = engine
         self.manifest = manifest
+        self.calibration = calibration
 
     @property
     def engine(self) -> str:
@@ -116,39 +127,49 @@ class Predictor:
                 found += self._predict_batch(images[start : start + BATCH_SIZE], start)
             return found
         square = self._square(images, None)
-        return self._answers([_name(images, None)], self._run(square[None]), {})[0]
+        return self._answers([_name(images, None)], *self._run(square[None]), {})[0]
 
     def predict_files(
         self, store: ImageStore, names: Sequence[str], *, progress: Progress | None = None
     ) -> Iterator[Prediction]:
         """Answers for images of a store, in order, with memory for a few batches only."""
-        for start, probabilities, errors in self._stream(store, names, progress or SilentProgress()):
+        for start, probabilities, novelty, errors in self._stream(store, names, progress or SilentProgress()):
             located = [store.locate(name) for name in names[start : start + len(probabilities)]]
-            yield from self._answers(located, probabilities, errors)
+            yield from self._answers(located, probabilities, novelty, errors)
 
     def predict_samples(self, store: ImageStore, names: tuple[str, ...], *, progress: Progress) -> SamplePredictions:
         """Probabilities of all classes for samples of a store."""
         began = time.monotonic()
         probabilities = np.full((len(names), len(self.class_names)), np.nan, dtype=np.float32)
+        novelty = np.full(len(names), np.nan, dtype=np.float32)
         errors: dict[int, ImageError] = {}
-        for start, rows, failed in self._stream(store, names, progress):
+        for start, rows, novel, failed in self._stream(store, names, progress):
             probabilities[start : start + len(rows)] = rows
+            if novel is not None:
+                novelty[start : start + len(rows)] = novel
             errors |= {start + row: error for row, error in failed.items()}
         seconds = max(time.monotonic() - began, 1e-9)
-        return SamplePredictions(probabilities=probabilities, errors=errors, images_per_second=len(names) / seconds)
+        return SamplePredictions(
+            probabilities=probabilities,
+            errors=errors,
+            novelty=novelty if self._measures_novelty else None,
+            images_per_second=len(names) / seconds,
+        )
 
     def _stream(
         self, store: ImageStore, names: Sequence[str], progress: Progress
-    ) -> Iterator[tuple[int, NDArray[np.float32], Mapping[int, ImageError]]]:
-        """Batch by batch: the first row's number, (B, K) with NaN rows for errors, and errors by row in the batch."""
+    ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32] | None, Mapping[int, ImageError]]]:
+        """Batch by batch: the first row's number, (B, K) and (B,) with NaN for errors, and errors by row."""
         progress.start("classifying", len(names))
         start = 0
         for squares, errors in iter_squares(store, tuple(names), self.preprocessing, batch_size=BATCH_SIZE):
             if progress.stop_requested:
                 raise KeyboardInterrupt
-            probabilities = self._run(squares)
+            probabilities, novelty = self._run(squares)
             probabilities[list(errors)] = np.nan
-            yield start, probabilities, errors
+            if novelty is not None:
+                novelty[list(errors)] = np.nan
+            yield start, probabilities, novelty, errors
             start += len(squares)
             progress.advance(start)
         progress.finish()
@@ -165,33 +186,54 @@ class Predictor:
             except ImageError as error:
                 errors[number] = error
                 squares.append(np.zeros((side, side, channels), dtype=np.uint8))
-        return self._answers(names, self._run(np.stack(squares)), errors)
+        return self._answers(names, *self._run(np.stack(squares)), errors)
 
     def _square(self, image: object, name: str | None) -> NDArray[np.uint8]:
         """One image in any form -> (R, R, C) uint8."""
         return self.preprocessing.square(decode_anything(image, name, short_side=self.preprocessing.short_side))
 
     def logits(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> logits (N, K)."""
-        return self._engine.run(np.moveaxis(self.preprocessing.crop(squares), 3, 1))
+        """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> logits (N, K), as the network gives them."""
+        return self._engine.run(self._pixels(squares))
+
+    def predict_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> probabilities (N, K)."""
+        return self._run(squares)[0]
 
     def warm_up(self) -> None:
         """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
         side = self.preprocessing.resize
         self.logits(np.zeros((BATCH_SIZE, side, side, self.preprocessing.channels), dtype=np.uint8))
 
-    def predict_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> probabilities (N, K)."""
-        return self._run(squares)
+    @property
+    def _measures_novelty(self) -> bool:
+        """Whether images can be told that are unlike the training images."""
+        return self.calibration is not None and self.calibration.references is not None
 
-    def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, R, R, C) uint8 -> probabilities (N, K)."""
-        logits = self.logits(squares)
-        return sigmoid(logits) if self.manifest.several_labels else softmax(logits)
+    def _pixels(self, squares: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(N, R, R, C) -> (N, C, S, S)"""
+        return np.moveaxis(self.preprocessing.crop(squares), 3, 1)
+
+    def _run(self, squares: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """(N, R, R, C) uint8 -> probabilities (N, K), and novelty (N,) if it is measured."""
+        if self.manifest.several_labels:
+            return sigmoid(self.logits(squares)), None
+        if self.calibration is None:
+            return softmax(self.logits(squares)), None
+        temperature = self.calibration.temperature
+        if not self._measures_novelty:
+            return softmax(self.logits(squares), temperature), None
+        logits, embeddings = self._engine.run_and_embed(self._pixels(squares))
+        return softmax(logits, temperature), self.calibration.measure_novelty(embeddings)
 
     def _answers(
-        self, names: Sequence[str], probabilities: NDArray[np.float32], errors: Mapping[int, ImageError]
+        self,
+        names: Sequence[str],
+        probabilities: NDArray[np.float32],
+        novelty: NDArray[np.float32] | None,
+        errors: Mapping[int, ImageError],
     ) -> list[Prediction]:
+        judged = None if self.calibration is None else self.calibration.judge(probabilities, novelty)
         answers = []
         for row, name in enumerate(names):
             if row in errors:
@@ -205,6 +247,10 @@ class Predictor:
             if self.manifest.thresholds is not None:
                 present = probabilities[row] >= np.asarray(self.manifest.thresholds, dtype=np.float32)
                 labels = tuple(self.class_names[index] for index in order if present[index])
+            inside, unsure = (), None
+            if judged is not None:
+                inside = tuple(self.class_names[index] for index in order if judged.sets[row, index])
+                unsure = REASONS[judged.reasons[row]]
             answers.append(
                 Prediction(
                     name=name,
@@ -212,14 +258,16 @@ class Predictor:
                     confidence=ranked[labels[0]] if labels else None,
                     probabilities=ranked,
                     labels=labels,
+                    set=inside,
+                    unsure=unsure,
                 )
             )
         return answers
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits (N, K) -> probabilities (N, K), each row summing to 1; computed in float64."""
-    shifted = logits.astype(np.float64)
+def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
+    """Logits (N, K), divided by a temperature -> probabilities (N, K), each row summing to 1; computed in float64."""
+    shifted = logits.astype(np.float64) / temperature
     shifted -= shifted.max(axis=1, keepdims=True)
     weights = np.exp(shifted)
     probabilities: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, final
 
 from eyebright.bundle.manifest import Manifest
 from eyebright.bundle.store import save_bundle
+from eyebright.calibration.calibrate import calibrate
+from eyebright.calibration.calibration import Calibration
 from eyebright.checking.decisions import write_decisions
 from eyebright.data.samples import SPLITS
 from eyebright.distributed.ranks import Ranks
@@ -24,11 +26,8 @@ from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
-from eyebright.jobs.measure import (
-    add_results,
-    describe_contestant,
-    measure_test,
-)
+from eyebright.jobs.costs import measure_latency, watch_memory
+from eyebright.jobs.measure import add_results, describe_contestant, measure_test
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.jobs.sharded import ShardedPredictor
@@ -82,7 +81,7 @@ def fit_network(
         interval = settings.training.checkpoint_seconds
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
         watch = _Watcher(run.folder, settings, progress)
-    with nullcontext() if watch is None else watch:
+    with nullcontext() if watch is None else watch, watch_memory() as training_memory:
         trained = train_network(
             table,
             settings,
@@ -105,10 +104,19 @@ def fit_network(
     predictor = _follow(trained) if bundle is None else load(bundle)
     predictor.warm_up()
     sharded = ShardedPredictor(predictor, ranks)
-    found = measure_test(sharded, table, several_labels=trained.several_labels, progress=progress)
+    with watch_memory() as predicting_memory:
+        found = measure_test(sharded, table, several_labels=trained.several_labels, progress=progress)
     if run is None or bundle is None or keeper is None:
         return None
-    contestant = describe_contestant(trained, found.report, bundle)
+    latency = measure_latency(predictor)
+    contestant = replace(
+        describe_contestant(trained, found.report, bundle),
+        latency_ms=latency.median,
+        slow_latency_ms=latency.slow,
+        latency_count=latency.count,
+        train_memory_bytes=training_memory.num_bytes,
+        predict_memory_bytes=predicting_memory.num_bytes,
+    )
     add_results(bundle, found)
     report(contestant)
     run.finish(found.headline)
@@ -153,12 +161,21 @@ def _save(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> None:
         preprocessing=trained.preprocessing,
         provenance=_provenance(trained, prepared, run),
         thresholds=_first_thresholds(trained),
+        calibration=_calibrate(trained),
     )
 
 
 def _first_thresholds(trained: TrainedNetwork) -> tuple[float, ...] | None:
     """Where an image may have several classes: the middle, until measuring has chosen better ones."""
     return (MIDDLE,) * len(trained.class_names) if trained.several_labels else None
+
+
+def _calibrate(trained: TrainedNetwork) -> Calibration | None:
+    """What the classifier's confidences are worth; None if it was interrupted before that could be measured."""
+    held = trained.held_out
+    if held is None:
+        return None
+    return calibrate(held.logits, held.labels, embeddings=held.embeddings, references=held.references)
 
 
 def _follow(trained: TrainedNetwork) -> Predictor:
@@ -171,7 +188,7 @@ def _follow(trained: TrainedNetwork) -> Predictor:
         files={},
         thresholds=_first_thresholds(trained),
     )
-    return Predictor(TorchEngine(trained.model, trained.preprocessing), manifest)
+    return Predictor(TorchEngine(trained.model, trained.preprocessing), manifest, _calibrate(trained))
 
 
 def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> dict[str, Any]:

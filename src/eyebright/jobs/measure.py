@@ -13,7 +13,7 @@ from typing import Any
 
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.data.samples import SPLITS, SampleTable
-from eyebright.evaluation.compare import Comparison, Contestant
+from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant
 from eyebright.evaluation.evaluate import SamplePredictor, evaluate
 from eyebright.evaluation.facts import CurvePoint
 from eyebright.evaluation.label_sets import AnyReport, LabelSetsReport, evaluate_label_sets
@@ -136,6 +136,7 @@ def build_comparison(
         "machine": describe_machine(),
         "command": command,
         "notes": table.notes,
+        "version": REPORT_VERSION,
     }
     several = tuple(c for c in contestants if isinstance(c, LabelSetsContestant))
     if several:

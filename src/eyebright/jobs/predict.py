@@ -6,24 +6,26 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from eyebright.bulk.formats import JSON_LINES, choose_format, join_parts, spell_json
 from eyebright.bulk.shards import Shards
 from eyebright.bundle.manifest import WEIGHTS
+from eyebright.calibration.calibration import Promises
 from eyebright.data.manifests import BETWEEN_LABELS
 from eyebright.data.sources import read_unlabelled
 from eyebright.errors import SettingsError
 from eyebright.inference.load import load
-from eyebright.inference.predictor import Prediction
+from eyebright.inference.predictor import Prediction, Predictor
 from eyebright.progress import Progress, SilentProgress
 
 SHARD_IMAGES = 2048
 """How many answers are written at a time: what a killed job loses at the most."""
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 # How image files begin: JPEG, PNG, GIF, TIFF (both byte orders), BMP, WebP, portable any-map.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"RIFF", b"P4", b"P5", b"P6")
@@ -43,6 +45,9 @@ def predict(
     *,
     piped: bytes = b"",
     engine: str | None = None,
+    error_rate: float = Promises.error_rate,
+    coverage: float = Promises.coverage,
+    sets: str = Promises.sets,
     progress: Progress | None = None,
 ) -> Answers:
     """Answers for files, folders, zips and patterns.
@@ -54,6 +59,7 @@ def predict(
         images: what to classify; "-" stands for what was piped in.
         piped: the bytes of one image, or paths, one a line (or separated by NUL, as `find -print0` does).
         engine: see `eyebright.load`.
+        error_rate, coverage, sets: what is asked of the answers; see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
@@ -61,7 +67,8 @@ def predict(
         DataError: there are no images at all.
     """
     progress = progress or SilentProgress()
-    predictor = load(Path(run), engine=engine)
+    asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
+    predictor = _open(run, engine, asked, progress)
     if "-" in images and piped.startswith(_SIGNATURES):
         others = [image for image in images if image != "-"]
         found = iter([replace(answer, name="-") for answer in predictor.predict([piped])])
@@ -71,6 +78,16 @@ def predict(
         return Answers(predictor.class_names, found)
     store, names = read_unlabelled(_list_paths(images, piped))
     return Answers(predictor.class_names, predictor.predict_files(store, names, progress=progress))
+
+
+def _open(run: str | os.PathLike[str], engine: str | None, asked: Mapping[str, Any], progress: Progress) -> Predictor:
+    """The classifier, which keeps the promises that are asked of its answers."""
+    predictor = load(Path(run), engine=engine, **asked)
+    if predictor.calibration is None and not predictor.manifest.several_labels:
+        progress.warn(
+            "this classifier was not calibrated: confidences are the network's own, and none is called unsure"
+        )
+    return predictor
 
 
 def _split_paths(piped: bytes) -> list[str]:
@@ -85,6 +102,9 @@ def predict_into(
     *,
     piped: bytes = b"",
     engine: str | None = None,
+    error_rate: float = Promises.error_rate,
+    coverage: float = Promises.coverage,
+    sets: str = Promises.sets,
     resume: bool = False,
     progress: Progress | None = None,
 ) -> tuple[int, int]:
@@ -95,7 +115,7 @@ def predict_into(
 
     Args:
         path: ends in .csv, .jsonl or .parquet, which says how it is written.
-        run, images, piped, engine, progress: see `predict`.
+        run, images, piped, engine, error_rate, coverage, sets, progress: see `predict`.
         resume: go on with what an earlier call for the same images and classifier has left.
 
     Returns:
@@ -108,15 +128,17 @@ def predict_into(
         EyebrightError: see `predict`.
     """
     target, progress = Path(path), progress or SilentProgress()
+    asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
     kind = choose_format(target)
     if "-" in images and piped.startswith(_SIGNATURES):
         if resume:
             raise SettingsError("an image from standard input is no job to go on with; leave --resume out")
-        answers = predict(run, images, piped=piped, engine=engine, progress=progress)
+        answers = predict(run, images, piped=piped, engine=engine, progress=progress, **asked)
         return write_predictions(target, answers.predictions, answers.class_names)
-    predictor = load(Path(run), engine=engine)
+    predictor = _open(run, engine, asked, progress)
     store, names = read_unlabelled(_list_paths(images, piped))
-    job: dict[str, str | int] = {
+    job: dict[str, str | int | float] = {
+        **asked,
         "images": _digest(names),
         "classifier": predictor.manifest.files[WEIGHTS],
         "engine": predictor.engine,
@@ -143,8 +165,9 @@ def predict_into(
 def write_predictions(path: Path, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
     """Write answers as CSV, JSON lines or Parquet, by the path's suffix, whole or not at all.
 
-    CSV columns: path, label, confidence, error, then one column of probabilities for each class, in their order. Where
-    an image may have several classes, label holds all that it has, with | between them.
+    CSV columns: path, label, confidence, unsure (why, or nothing), set (classes with | between them), error, then one
+    column of probabilities for each class, in their order. Where an image may have several classes, label holds all
+    that it has, with | between them.
 
     Returns:
         How many answers there are, and how many of them are errors.
@@ -201,20 +224,30 @@ def _digest(names: Sequence[str]) -> str:
 
 
 def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
-    """Answers as CSV into an open file; returns how many there are, and how many of them are errors."""
+    """Answers as CSV into an open file; returns how many there are, and how many of them are errors.
+
+    A name that a spreadsheet would take for a formula gets an apostrophe in front; JSON lines keep it as it is.
+    """
     writer = csv.writer(file)
-    writer.writerow(["path", "label", "confidence", "error", *(f"p:{name}" for name in class_names)])
+    writer.writerow(["path", "label", "confidence", "unsure", "set", "error", *(f"p:{name}" for name in class_names)])
     total = errors = 0
     for answer in predictions:
         total += 1
         if answer.error is not None:
             errors += 1
-            writer.writerow([answer.name, "", "", answer.error, *("" for _ in class_names)])
+            writer.writerow([_inert(answer.name), "", "", "", "", _inert(answer.error), *("" for _ in class_names)])
             continue
         shares = (f"{answer.probabilities[name]:.6f}" for name in class_names)
-        confidence = "" if answer.confidence is None else f"{answer.confidence:.6f}"
-        writer.writerow([answer.name, BETWEEN_LABELS.join(answer.labels), confidence, "", *shares])
+        name, inside = _inert(answer.name), _inert(BETWEEN_LABELS.join(answer.set))
+        label, confidence = _inert(BETWEEN_LABELS.join(answer.labels)), answer.confidence
+        sure = "" if confidence is None else f"{confidence:.6f}"
+        writer.writerow([name, label, sure, answer.unsure or "", inside, "", *shares])
     return total, errors
+
+
+def _inert(text: str) -> str:
+    """The text as no spreadsheet computes it."""
+    return f"'{text}" if len(text) > 1 and text.startswith(_FORMULAS) else text
 
 
 def _write_json_lines(file: TextIO, predictions: Iterable[Prediction], _: Sequence[str]) -> tuple[int, int]:
@@ -235,5 +268,7 @@ def prediction_to_dict(answer: Prediction) -> dict[str, object]:
         "label": answer.label,
         "labels": list(answer.labels),
         "confidence": None if answer.confidence is None else round(answer.confidence, 6),
+        "unsure": answer.unsure,
+        "set": list(answer.set),
         "probabilities": {name: round(share, 6) for name, share in answer.probabilities.items()},
     }

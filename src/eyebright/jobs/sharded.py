@@ -12,6 +12,7 @@ from typing import final
 import numpy as np
 import torch
 
+from eyebright.calibration.calibration import Calibration
 from eyebright.data.samples import ImageStore
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import ImageError
@@ -39,6 +40,11 @@ class ShardedPredictor:
         """K names."""
         return self._predictor.class_names
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """What its confidences are worth."""
+        return self._predictor.calibration
+
     def predict_samples(self, store: ImageStore, names: tuple[str, ...], *, progress: Progress) -> SamplePredictions:
         """See `Predictor.predict_samples`; the same on every rank.
 
@@ -50,11 +56,16 @@ class ShardedPredictor:
         began = time.monotonic()
         count, stopped = len(names), False
         mine = np.flatnonzero(np.arange(count) // BATCH_SIZE % self._ranks.size == self._ranks.rank)
-        whole = np.zeros((count, len(self.class_names)), dtype=np.float32)
+        # The last column is the novelty.
+        whole = np.zeros((count, len(self.class_names) + 1), dtype=np.float32)
+        measured = False
         errors: dict[int, ImageError] = {}
         try:
             found = self._predictor.predict_samples(store, tuple(names[row] for row in mine), progress=progress)
-            whole[mine] = found.probabilities
+            whole[mine, :-1] = found.probabilities
+            if found.novelty is not None:
+                whole[mine, -1] = found.novelty
+            measured = found.novelty is not None
             errors = {int(mine[row]): error for row, error in found.errors.items()}
         except KeyboardInterrupt:
             stopped = True
@@ -68,5 +79,8 @@ class ShardedPredictor:
                 errors[row] = ImageError(name, reason)
         seconds = max(time.monotonic() - began, 1e-9)
         return SamplePredictions(
-            probabilities=together.numpy(), errors=dict(sorted(errors.items())), images_per_second=count / seconds
+            probabilities=together.numpy()[:, :-1],
+            errors=dict(sorted(errors.items())),
+            novelty=together.numpy()[:, -1] if measured else None,
+            images_per_second=count / seconds,
         )

@@ -91,6 +91,7 @@ def try_learning_rates(work: Work, head_wanted: bool) -> tuple[TriedRate, ...]:
 
 def _start_epochs(work: Work) -> tuple[nn.Module, torch.optim.Optimizer]:
     """The network in its place, and the optimiser of what is trained of it."""
+    work.seen.embeddings = None  # the backbone is about to change
     steering = work.settings.training
     model = work.model.to(work.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     scales = set_depths(model, steering.freeze_stages, steering.layer_decay)

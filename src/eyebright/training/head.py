@@ -30,7 +30,7 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
     Raises:
         KeyboardInterrupt: stopped before there was any head; what there is, is kept.
     """
-    embeddings = _look(work, snapshot)
+    embeddings = work.seen.embeddings = _look(work, snapshot)
     count = len(work.train_rows)
     search: HeadSearch | None = None
     seconds: list[float] = []

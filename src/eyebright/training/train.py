@@ -29,6 +29,7 @@ from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
 from eyebright.training.checkpoint import InMemory, Keeper, Snapshot, share_snapshot
 from eyebright.training.epochs import try_learning_rates
+from eyebright.training.held_out import HeldOut, look_back
 from eyebright.training.history import EpochRecord
 from eyebright.training.phases import run_phases
 from eyebright.training.rates import TriedRate
@@ -72,6 +73,8 @@ class TrainedNetwork:
     seconds: float
     """Over all starts, where training was gone on with."""
     interrupted: bool
+    held_out: HeldOut | None = None
+    """What it says of the validation samples; None if it was interrupted, or if an image may have several classes."""
 
 
 Teach = Callable[[SampleTable], NDArray[np.float32]]
@@ -115,6 +118,12 @@ def train(
         work = ready.work
         taught = None if teach is None else teach(ready.table)
         history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
+        held_out = None
+        if not interrupted and not work.several_labels:
+            try:
+                held_out = look_back(work)
+            except KeyboardInterrupt:
+                interrupted = True
     return TrainedNetwork(
         model=work.model.cpu().eval(),
         architecture=describe_architecture(work.model, work.settings.model),
@@ -129,6 +138,7 @@ def train(
         unreadable={ready.table.names[row]: error for row, error in ready.squares.errors.items()},
         seconds=work.clock.seconds,
         interrupted=interrupted,
+        held_out=held_out,
     )
 
 

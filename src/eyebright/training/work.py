@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -54,6 +54,15 @@ class Clock:
         return time.monotonic() - self._zero
 
 
+@dataclass(kw_only=True)
+class Seen:
+    """What one phase leaves for those after it."""
+
+    embeddings: NDArray[np.float32] | None = None
+    """(len(train_rows) + len(val_rows), D) of the training samples, then of the validation samples, by the backbone as
+    it is; None if it has changed since, or never looked."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """What a network is trained and chosen on, and who helps."""
@@ -80,6 +89,7 @@ class Work:
     clock: Clock
     watch: Watch
     progress: Progress
+    seen: Seen = field(default_factory=Seen)
 
     @property
     def class_weights(self) -> Tensor | None:

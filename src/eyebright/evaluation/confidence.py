@@ -1,0 +1,187 @@
+"""How far a classifier's confidence can be relied on, as HTML: a reliability diagram, what answering less often gains,
+and whether each promise was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eyebright.evaluation.compare import Contestant
+from eyebright.evaluation.report import EvaluationReport, percent
+from eyebright.evaluation.trust import CoveragePoint, ReliabilityBin, SetResult, Trust
+from eyebright.metrics import wilson_interval
+from eyebright.page import markup
+
+_SIDE = 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 12, 40
+_INNER_WIDTH, _INNER_HEIGHT = 274, _SIDE - _TOP - _BOTTOM
+_WIDTH = _LEFT + _INNER_WIDTH + _RIGHT
+_METHODS = {"lac": "LAC", "raps": "RAPS"}
+
+
+def render_confidence(contestants: Sequence[Contestant]) -> str:
+    """One card per contestant: two charts, and the promises with what came of them."""
+    lowest = min((p.accuracy for c in contestants for p in c.report.coverage), default=0.0)
+    return '<div class="cards middle">' + "".join(_card(c, lowest) for c in contestants) + "</div>"
+
+
+def _card(contestant: Contestant, lowest: float) -> str:
+    report, title = contestant.report, markup.text(contestant.title)
+    if not report.reliability:
+        return f'<article class="card"><h3>{title}</h3><p class="quiet">This was not measured.</p></article>'
+    error = "" if report.calibration_error is None else f" Calibration error {percent(report.calibration_error)}"
+    if report.trust is not None and error:
+        error += f", {percent(report.trust.error_before)} before calibration"
+    charts = (
+        f"<figure><figcaption>Confidence and accuracy</figcaption>{_reliability(contestant.title, report.reliability)}"
+        f"</figure><figure><figcaption>If only the surest are answered</figcaption>"
+        f"{_coverage(contestant.title, report.coverage, report.trust, lowest)}</figure>"
+    )
+    promises = "<p>It has no calibration: no answer is called unsure.</p>"
+    if report.trust is not None:
+        promises = _promises(report.trust)
+    words = markup.text(f"{error.strip()}.") if error else ""
+    return (
+        f'<article class="card"><h3>{title}</h3><p class="quiet">{words}</p>'
+        f'<div class="charts">{charts}</div>{promises}</article>'
+    )
+
+
+def _promises(trust: Trust) -> str:
+    """A table of what was promised and what came of it."""
+    rows = [_answered_row(trust)]
+    rows += [_set_row(result) for result in trust.sets]
+    words = []
+    if trust.num_unlike:
+        words.append(f"{markup.plural(trust.num_unlike, 'image')} looked unlike the training images.")
+    if not trust.novelty_measured:
+        words.append("Whether images look unlike the training images was not measured.")
+    unsure = f"answers below {percent(trust.threshold)} are unsure"
+    if trust.threshold > 1:
+        unsure = "every answer is unsure"
+    elif trust.threshold == 0:
+        unsure = "no answer is unsure for its confidence"
+    images = markup.plural(trust.calibrated_on, "validation image")
+    words.append(f"Calibrated on {images}: temperature {trust.temperature:.2f}, {unsure}.")
+    head = "".join(
+        f'<th role="columnheader" scope="col"{kind}>{name}</th>'
+        for name, kind in (("what", ""), ("asked", _NUMBER), ("came of it", _NUMBER))
+    )
+    table = (
+        '<table class="plain promises" role="table"><thead role="rowgroup"><tr role="row">'
+        f'{head}</tr></thead><tbody role="rowgroup">{"".join(rows)}</tbody></table>'
+    )
+    return (
+        markup.scroll_box("Promises and what came of them", table)
+        + f'<p class="quiet">{markup.text(" ".join(words))}</p>'
+    )
+
+
+_NUMBER = ' class="number"'
+
+
+def _answered_row(trust: Trust) -> str:
+    total = trust.num_answered + trust.num_low_confidence + trust.num_unlike
+    share = percent(trust.num_answered / total)
+    name = f"sure answers ({share} of all) that are right"
+    if not trust.num_answered:
+        return _row(name, f"at least {percent(1 - trust.error_rate)}", "none is sure", kept=True)
+    right = trust.num_answered - trust.num_wrong
+    interval = wilson_interval(right, trust.num_answered)
+    asked = f"at least {percent(1 - trust.error_rate)}"
+    return _row(
+        name + ("" if trust.certain else "; too few validation images to promise it"),
+        asked,
+        f"{percent(right / trust.num_answered)} ({_range(interval.low, interval.high)})",
+        kept=interval.high >= 1 - trust.error_rate,
+    )
+
+
+def _set_row(result: SetResult) -> str:
+    return _row(
+        f"{_METHODS.get(result.method, result.method)} sets that hold the true class "
+        f"(mean size {result.mean_size:.2f}, {percent(result.single)} of one class)",
+        f"at least {percent(result.coverage)}",
+        f"{percent(result.covered)} ({_range(result.covered_low, result.covered_high)})",
+        kept=result.covered_high >= result.coverage,
+    )
+
+
+def _row(what: str, asked: str, came: str, *, kept: bool) -> str:
+    mark = "" if kept else ' <strong class="broken">not kept</strong>'
+    return (
+        f'<tr role="row"><th role="rowheader" scope="row">{markup.text(what)}{mark}</th>'
+        f'<td role="cell" class="number">{markup.text(asked)}</td>'
+        f'<td role="cell" class="number">{markup.text(came)}</td></tr>'
+    )
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low * 100:.1f} to {high * 100:.1f} %"
+
+
+def _x(share: float) -> float:
+    return _LEFT + share * _INNER_WIDTH
+
+
+def _y(share: float, low: float = 0.0) -> float:
+    return _TOP + (1 - (share - low) / (1 - low)) * _INNER_HEIGHT
+
+
+def _frame(title: str, x_name: str, low: float, ticks: Sequence[float]) -> list[str]:
+    parts = [f'<svg class="curve" viewBox="0 0 {_WIDTH} {_SIDE}" role="img"><title>{markup.text(title)}</title>']
+    for tick in ticks:
+        y = _y(tick, low)
+        parts.append(f'<path class="rule" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
+        parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{y + 3.5:.1f}">{tick * 100:.0f}&#160;%</text>')
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        label = f'<text class="tick mid" x="{_x(tick):.1f}" y="{_SIDE - _BOTTOM + 15}">{tick * 100:.0f}</text>'
+        parts.append(label)
+    middle = _LEFT + _INNER_WIDTH / 2
+    parts.append(f'<text class="tick mid" x="{middle:.1f}" y="{_SIDE - 6}">{markup.text(x_name)}</text>')
+    return parts
+
+
+def _reliability(title: str, bins: Sequence[ReliabilityBin]) -> str:
+    """Bars of accuracy with intervals over the mean confidence; on the diagonal both are the same."""
+    spoken = "; ".join(
+        f"{one.confidence * 100:.0f} % sure, {one.accuracy * 100:.0f} % right ({one.count})" for one in bins
+    )
+    parts = _frame(f"Reliability of {title}: {spoken}", "confidence in %", 0.0, (0, 0.25, 0.5, 0.75, 1))
+    most = max(one.count for one in bins)
+    for one in bins:
+        left, width = _x(one.low) + 1, _INNER_WIDTH / 10 - 2
+        shade = 0.25 + 0.6 * (one.count / most) ** 0.5
+        parts.append(
+            f'<rect class="bin" style="--shade:{shade:.2f}" x="{left:.1f}" y="{_y(one.accuracy):.1f}" '
+            f'width="{width:.1f}" height="{max(0.5, one.accuracy * _INNER_HEIGHT):.1f}"/>'
+        )
+    parts.append(f'<path class="ideal" d="M{_x(0):.1f} {_y(0):.1f}L{_x(1):.1f} {_y(1):.1f}"/>')
+    for one in bins:
+        x = _x(one.confidence)
+        parts.append(f'<path class="whisker" d="M{x:.1f} {_y(one.accuracy_low):.1f}V{_y(one.accuracy_high):.1f}"/>')
+        parts.append(f'<circle class="dot val" cx="{x:.1f}" cy="{_y(one.accuracy):.1f}" r="3"/>')
+    return "".join(parts) + "</svg>"
+
+
+def _coverage(title: str, points: Sequence[CoveragePoint], trust: Trust | None, lowest: float) -> str:
+    """Accuracy of the answers given against how many are given; a ring marks where the threshold puts it."""
+    step = 0.05 if lowest >= 0.8 else 0.1 if lowest >= 0.5 else 0.25
+    low = max(0.0, int((lowest - 1e-9) / step) * step)
+    ticks = [low + i * step for i in range(round((1 - low) / step) + 1)]
+    last = points[-1]
+    spoken = f"{percent(last.accuracy)} if all are answered"
+    parts = _frame(f"Accuracy of {title} against the share answered: {spoken}", "answered, in % of all", low, ticks)
+    path = "".join(
+        f"{'M' if i == 0 else 'L'}{_x(p.answered):.1f} {_y(p.accuracy, low):.1f}" for i, p in enumerate(points)
+    )
+    parts.append(f'<path class="line val" d="{path}"/>')
+    if trust is not None and trust.num_answered:
+        total = trust.num_answered + trust.num_low_confidence + trust.num_unlike
+        x, y = _x(trust.num_answered / total), _y(max(low, 1 - trust.num_wrong / trust.num_answered), low)
+        parts.append(f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>')
+    return "".join(parts) + "</svg>"
+
+
+def is_measured(report: EvaluationReport) -> bool:
+    """Whether a report holds what this page shows; those of older versions do not."""
+    return bool(report.reliability)

@@ -1,0 +1,143 @@
+"""Two classifiers on the same images: by how much one is better, and whether that may be chance.
+
+Shapes: R draws, N samples, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright import metrics
+from eyebright.errors import DataError
+from eyebright.evaluation.measures import macro_f1
+from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.resample import count_confusions, draw_counts, percentile_interval
+
+SIGNIFICANCE = 0.05
+"""How often we accept to call equally good classifiers different, over all pairs together."""
+_DRAWS = 10_000
+_SEED = 0x70616972
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How two classifiers differ on the same images; differences are the first's less the second's."""
+
+    points: float
+    """Of accuracy, in percentage points."""
+    points_low: float
+    """The ends of its 95 % interval, by the paired bootstrap."""
+    points_high: float
+    only_first: int
+    """Images that the first got right and the second wrong."""
+    only_second: int
+    p_value: float
+    """McNemar's exact test, two-sided; after Holm where several pairs are compared."""
+    needed: int | None
+    """How many images would show the difference four times in five, if it is as large as it seems."""
+    f1_points: float | None
+    """Of macro F1, times 100; None, as all that follow, where a report is of an older version."""
+    f1_low: float | None
+    f1_high: float | None
+    f1_p_value: float | None
+    """By the paired bootstrap, two-sided; after Holm where several pairs are compared."""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the accuracies differ by more than chance."""
+        return self.p_value < SIGNIFICANCE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Two of several classifiers, by their place among them."""
+
+    first: int
+    second: int
+    difference: Difference
+
+
+def difference(first: EvaluationReport, second: EvaluationReport) -> Difference:
+    """What separates two reports on the same images, image by image.
+
+    Raises:
+        DataError: the reports are about different numbers of images.
+    """
+    return _difference(first, second, comparisons=1)
+
+
+def list_pairs(reports: Sequence[EvaluationReport]) -> tuple[Pair, ...]:
+    """Every pair, p-values raised by Holm's method: separately for accuracy and for macro F1.
+
+    Raises:
+        DataError: the reports are about different numbers of images.
+    """
+    places = list(combinations(range(len(reports)), 2))
+    found = [_difference(reports[i], reports[j], comparisons=len(places)) for i, j in places]
+    accuracy = metrics.holm([one.p_value for one in found])
+    known = [i for i, one in enumerate(found) if one.f1_p_value is not None]
+    raised = dict(zip(known, metrics.holm([found[i].f1_p_value or 0.0 for i in known]), strict=True))
+    return tuple(
+        Pair(first=i, second=j, difference=replace(one, p_value=accuracy[place], f1_p_value=raised.get(place)))
+        for place, ((i, j), one) in enumerate(zip(places, found, strict=True))
+    )
+
+
+def _difference(first: EvaluationReport, second: EvaluationReport, *, comparisons: int) -> Difference:
+    if len(first.correctness) != len(second.correctness):
+        raise DataError("reports on different images can't be compared image by image")
+    total = len(first.correctness)
+    pairs = list(zip(first.correctness, second.correctness, strict=True))
+    only_first, only_second = pairs.count(("1", "0")), pairs.count(("0", "1"))
+    low, high = _points_interval(only_first, only_second, total)
+    f1: tuple[float | None, ...] = (None, None, None, None)
+    if first.predicted and second.predicted and first.labels == second.labels:
+        f1 = _f1_difference(first.labels, first.predicted, second.predicted, len(first.class_names))
+    return Difference(
+        points=100 * (only_first - only_second) / total,
+        points_low=low,
+        points_high=high,
+        only_first=only_first,
+        only_second=only_second,
+        p_value=metrics.mcnemar_exact(only_first, only_second),
+        needed=metrics.samples_needed(only_first, only_second, total, comparisons=comparisons),
+        f1_points=f1[0],
+        f1_low=f1[1],
+        f1_high=f1[2],
+        f1_p_value=f1[3],
+    )
+
+
+def _points_interval(only_first: int, only_second: int, total: int) -> tuple[float, float]:
+    """In points. Drawing N pairs anew only changes how many of each of three kinds there are."""
+    shares = [only_first / total, only_second / total, (total - only_first - only_second) / total]
+    drawn = np.random.default_rng(_SEED).multinomial(total, shares, _DRAWS)
+    points = 100 * (drawn[:, 0] - drawn[:, 1]) / total
+    low, high = np.quantile(points, (0.025, 0.975))
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=64)  # a page asks several times
+def _f1_difference(labels: str, first: str, second: str, num_classes: int) -> tuple[float, float, float, float]:
+    """The difference of macro F1 in points, its interval and its p-value."""
+    y = _numbers(labels, num_classes)
+    counts = draw_counts(y)
+    scores = [
+        macro_f1(count_confusions(counts, y, _numbers(said, num_classes), num_classes)) for said in (first, second)
+    ]
+    gap = 100 * (scores[0] - scores[1])
+    interval = percentile_interval(gap)
+    draws = len(gap) - 1
+    # With one more on either side, because the data themselves are a draw; never 0.
+    least = min((gap[1:] <= 0).sum(), (gap[1:] >= 0).sum())
+    return float(gap[0]), interval.low, interval.high, float(min(1.0, 2 * (least + 1) / (draws + 1)))
+
+
+def _numbers(text: str, num_classes: int) -> NDArray[np.int64]:
+    return np.array([num_classes if word == "-" else int(word) for word in text.split()], dtype=np.int64)

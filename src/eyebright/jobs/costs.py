@@ -1,0 +1,77 @@
+"""What a classifier costs beside training time: how long one image takes, and how much memory is held meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eyebright.inference.predictor import Predictor
+
+MOST_RUNS = 100
+FEWEST_RUNS = 10
+SECONDS = 2.0
+"""After so long no further image is timed, once there are ten."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """How long one image alone takes, already decoded, in milliseconds."""
+
+    median: float
+    slow: float
+    """99 of 100 stay below; with fewer than 100 images, the slowest."""
+    count: int
+
+
+@dataclass(kw_only=True)
+class Peak:
+    """The most memory that the process held during a block."""
+
+    num_bytes: int | None = None
+    """None until the block has ended, and where the system does not tell."""
+
+
+def measure_latency(predictor: Predictor) -> Latency:
+    """Classify a picture of noise, alone, over and over."""
+    side = predictor.preprocessing.resize
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    predictor.predict(picture)  # whatever is set up only once
+    taken: list[float] = []
+    began = time.perf_counter()
+    while len(taken) < MOST_RUNS and (len(taken) < FEWEST_RUNS or time.perf_counter() - began < SECONDS):
+        start = time.perf_counter()
+        predictor.predict(picture)
+        taken.append(1000 * (time.perf_counter() - start))
+    return Latency(
+        median=float(np.median(taken)),
+        slow=float(np.quantile(taken, 0.99, method="higher")),
+        count=len(taken),
+    )
+
+
+@contextmanager
+def watch_memory() -> Iterator[Peak]:
+    """The most that is held until the block ends; Linux alone can begin to count anew."""
+    peak = Peak()
+    fresh = False
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        fresh = True
+    try:
+        yield peak
+    finally:
+        if fresh:
+            peak.num_bytes = _highest()
+
+
+def _highest() -> int | None:
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
