@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from eyebright.jobs.draw import Drawing as Drawing
     from eyebright.jobs.draw import draw as draw
     from eyebright.jobs.evaluate import evaluate as evaluate
+    from eyebright.jobs.explain import Explained as Explained
+    from eyebright.jobs.explain import explain as explain
     from eyebright.jobs.list_runs import list_runs as list_runs
     from eyebright.jobs.models import list_models as list_models
     from eyebright.jobs.train import Run as Run
@@ -43,6 +45,7 @@ _HOMES = {
     "ComparedRuns": "jobs.compare",
     "Drawing": "jobs.draw",
     "EvaluationReport": "evaluation.report",
+    "Explained": "jobs.explain",
     "EyebrightError": "errors",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
@@ -54,6 +57,7 @@ _HOMES = {
     "demo": "jobs.demo",
     "draw": "jobs.draw",
     "evaluate": "jobs.evaluate",
+    "explain": "jobs.explain",
     "list_models": "jobs.models",
     "list_runs": "jobs.list_runs",
     "load": "inference.load",

@@ -40,7 +40,13 @@ def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None) ->
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=str)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv or .jsonl file.")
-def predict(run: Path, images: Sequence[str], out: Path | None) -> int:
+@click.option(
+    "--explain",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write this .html page of heat maps.",
+)
+def predict(run: Path, images: Sequence[str], out: Path | None, page: Path | None) -> int:
     """Classify IMAGES with the classifier in RUN.
 
     IMAGES are files, folders, zips or patterns in quotes; - reads paths, one a line, or one image from standard input.
@@ -50,6 +56,10 @@ def predict(run: Path, images: Sequence[str], out: Path | None) -> int:
     from eyebright.jobs.predict import write_csv, write_predictions
 
     piped = sys.stdin.buffer.read() if "-" in images else b""
+    if page is not None:
+        from eyebright.jobs.explain import check_target, explain
+
+        check_target(page, 0)
     with output.terminal_progress() as progress:
         answers = answer(run, images, piped=piped, progress=progress)
         if out is not None:
@@ -59,6 +69,10 @@ def predict(run: Path, images: Sequence[str], out: Path | None) -> int:
             total, errors = output.print_predictions(answers.predictions)
         else:
             total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
+        if page is not None:
+            command = output.next_command(*sys.argv[1:])
+            explain(run, images, piped=piped, out=page, command=command, progress=progress)
+            progress.say(f"Maps:        {page}")
     if errors:
         output.print_error(f"{errors:,} of {total:,} images could not be read")
     return SOME_UNREADABLE if errors else 0

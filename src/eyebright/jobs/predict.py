@@ -6,11 +6,13 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, final
 
+from numpy.typing import NDArray
+
+from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_unlabelled
 from eyebright.errors import SettingsError, printable
 from eyebright.inference.load import load
@@ -56,18 +58,45 @@ def predict(
     """
     progress = progress or SilentProgress()
     predictor = load(Path(run))
-    if "-" in images and piped.startswith(_SIGNATURES):
-        others = [image for image in images if image != "-"]
-        found = iter([replace(answer, name="-") for answer in predictor.predict([piped])])
-        if others:
-            store, names = read_unlabelled(others)
-            found = chain(found, predictor.predict_files(store, names, progress=progress))
-        return Answers(predictor.class_names, found)
-    paths: list[str | os.PathLike[str]] = []
-    for image in images:
-        paths += _split_paths(piped) if image == "-" else [image]
-    store, names = read_unlabelled(paths)
+    store, names = find_images(images, piped)
     return Answers(predictor.class_names, predictor.predict_files(store, names, progress=progress))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _PipedStore:
+    """An image that was piped in, under the name "-", and others."""
+
+    image: bytes
+    others: ImageStore | None
+
+    def read(self, name: str) -> bytes | NDArray[Any]:
+        if name == "-" or self.others is None:
+            return self.image
+        return self.others.read(name)
+
+    def locate(self, name: str) -> str:
+        return name if name == "-" or self.others is None else self.others.locate(name)
+
+
+def find_images(images: Sequence[str | os.PathLike[str]], piped: bytes) -> tuple[ImageStore, tuple[str, ...]]:
+    """A store of what a command was given, and the names that it reads, an image that was piped in first.
+
+    Args:
+        images: files, folders, zips and patterns; "-" stands for what was piped in.
+        piped: the bytes of one image, or paths, one a line (or separated by NUL, as `find -print0` does).
+
+    Raises:
+        DataError: there are no images at all.
+    """
+    if "-" in images and piped.startswith(_SIGNATURES):
+        paths = [image for image in images if image != "-"]
+        others, names = read_unlabelled(paths) if paths else (None, ())
+        return _PipedStore(piped, others), ("-", *names)
+    given: list[str | os.PathLike[str]] = []
+    for image in images:
+        given += _split_paths(piped) if image == "-" else [image]
+    return read_unlabelled(given)
 
 
 def _split_paths(piped: bytes) -> list[str]:
