@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from eyebright.jobs.evaluate import evaluate as evaluate
     from eyebright.jobs.explain import Explained as Explained
     from eyebright.jobs.explain import explain as explain
+    from eyebright.jobs.features import LearnedFeatures as LearnedFeatures
+    from eyebright.jobs.features import features as features
     from eyebright.jobs.list_runs import list_runs as list_runs
     from eyebright.jobs.models import list_models as list_models
     from eyebright.jobs.train import Run as Run
@@ -47,6 +49,7 @@ _HOMES = {
     "EvaluationReport": "evaluation.report",
     "Explained": "jobs.explain",
     "EyebrightError": "errors",
+    "LearnedFeatures": "jobs.features",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
     "Preprocessing": "preprocess",
@@ -58,6 +61,7 @@ _HOMES = {
     "draw": "jobs.draw",
     "evaluate": "jobs.evaluate",
     "explain": "jobs.explain",
+    "features": "jobs.features",
     "list_models": "jobs.models",
     "list_runs": "jobs.list_runs",
     "load": "inference.load",

@@ -78,3 +78,20 @@ def test_the_methods_are_those_of_the_room() -> None:
     from eyebright.explanation.attribution import Method
 
     assert (*get_args(Method), "all") == METHODS
+
+
+def test_features_are_a_page_named_after_the_run(
+    eyebright: Command, run_folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    asked = ("features", run_folder, photos / "dark" / "00.png", "--channel", "stage2:3", "--steps", "2")
+    done = eyebright(*asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    name = f"{run_folder.name}-features.html"
+    assert done.stdout == f"Page:        {name}\n"
+    assert "channel 3" in (tmp_path / name).read_text(encoding="utf-8")
+    again = eyebright(*asked, cwd=tmp_path)
+    assert again.returncode == 7
+    assert "exists already" in again.stderr
+    wrong = eyebright("features", run_folder, "--channel", "stag2:3", "--out", "b.html", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert 'no stage "stag2"; did you mean "stage2"?' in wrong.stderr

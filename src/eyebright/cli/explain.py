@@ -76,3 +76,33 @@ def explain(
     if explained.unreadable:
         output.print_error(f"{explained.unreadable:,} of {len(explained.explanations):,} images could not be read")
     return SOME_UNREADABLE if explained.unreadable else 0
+
+
+@click.command()
+@click.argument("network", type=str, metavar="RUN|MODEL")
+@click.argument("image", type=click.Path(path_type=Path), required=False)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .html file.")
+@click.option("--data", type=click.Path(path_type=Path), help="Labelled images, if not those the run was trained on.")
+@click.option(
+    "--channel", "channels", multiple=True, help="A channel to show, as layer3:17; can be given several times."
+)
+@click.option("--steps", type=int, default=64, show_default=True, help="Of painting pictures; 0 leaves them out.")
+def features(
+    network: str, image: Path | None, out: Path | None, data: Path | None, channels: Sequence[str], steps: int
+) -> int:
+    """Show what the network of RUN has learned to look for, from edges to parts to objects.
+
+    First filters, the answer of every stage to IMAGE, the images of a data set that excite a channel most, and pictures
+    painted to excite it. Also for MODEL, one that comes with starter weights: resnet50 or vgg16. Without --out it
+    writes RUN-features.html.
+    """
+    from eyebright.jobs.features import features as look
+
+    if out is None:
+        out = Path(f"{Path(network).name or 'network'}-features.html")
+    with output.terminal_progress() as progress:
+        learned = look(network, image, data=data, channels=channels, steps=steps, out=out, progress=progress)
+    for note in learned.features.notes:
+        output.print_line(f"note: {note}")
+    output.print_line(f"Page:        {out}")
+    return 0
