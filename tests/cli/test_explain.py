@@ -21,7 +21,7 @@ def test_an_image_is_explained_and_a_second_page_overwrites_nothing(
     assert done.returncode == 0, done.stderr
     assert "Page:        00-explained.html" in done.stdout
     assert "Drawn from:  features" in done.stdout
-    assert "Grad-CAM" in done.stdout
+    assert "Layer-CAM" in done.stdout  # the plain CNN keeps positions apart
     assert "Why <bdi>dark</bdi>?" in (tmp_path / "00-explained.html").read_text(encoding="utf-8")
     again = eyebright("explain", run_folder, photos / "dark" / "00.png", cwd=tmp_path)
     assert again.returncode == 7
@@ -77,7 +77,7 @@ def test_mistakes_get_one_line_and_leave_nothing(
 def test_the_methods_are_those_of_the_room() -> None:
     from eyebright.explanation.attribution import Method
 
-    assert (*get_args(Method), "all") == METHODS
+    assert ("auto", *get_args(Method), "all") == METHODS
 
 
 def test_features_are_a_page_named_after_the_run(

@@ -49,8 +49,14 @@ def test_every_method_draws_every_family(name: str, channels: int, method: str) 
     assert judged.deletion[0] == judged.insertion[-1] == judged.random_deletion[0]
 
 
-def test_a_contrast_turned_round_changes_its_sign() -> None:
-    asked = explainer("resnet18")
+def test_the_method_suits_the_head() -> None:
+    assert explainer("resnet18").best_method == "grad-cam"
+    assert explainer("cnn").best_method == "layer-cam"
+
+
+@pytest.mark.parametrize("name", ["resnet18", "cnn"])
+def test_a_contrast_turned_round_changes_its_sign(name: str) -> None:
+    asked = explainer(name)
     image = asked.prepare(square(48))
     one, other = (asked.attribute(image, a, against=b) for a, b in ((0, 2), (2, 0)))
     assert np.allclose(one.values, -other.values, atol=1e-5 * np.abs(one.values).max())

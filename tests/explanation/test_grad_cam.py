@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eyebright.explanation.grad_cam import differentiate, enlarge, grad_cam, grad_cam_plus_plus, layer_cam
+from eyebright.explanation.grad_cam import differentiate, enlarge, grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
 
 
 def test_under_an_average_and_a_linear_head_grad_cam_is_cam(averaging: nn.Module, image: Tensor) -> None:
@@ -14,6 +14,7 @@ def test_under_an_average_and_a_linear_head_grad_cam_is_cam(averaging: nn.Module
     weights = averaging.get_parameter("head.weight")[1]
     assert torch.equal(activations, maps)
     assert torch.allclose(grad_cam(activations, gradients), torch.einsum("c,chw->hw", weights, maps) / 144)
+    assert torch.allclose(hires_cam(activations, gradients), grad_cam(activations, gradients))
 
 
 def test_a_contrast_is_the_difference_of_two_maps(averaging: nn.Module, image: Tensor) -> None:
@@ -30,6 +31,7 @@ def test_grad_cam_plus_plus_and_layer_cam_by_hand() -> None:
     expected = torch.tensor([[weights[0] * 1 + weights[1] * 3, weights[0] * 2]])
     assert torch.allclose(grad_cam_plus_plus(activations, gradients), expected)
     assert torch.allclose(layer_cam(activations, gradients), torch.tensor([[0.5 + 0.75, 0.0]]))
+    assert torch.allclose(hires_cam(activations, gradients), torch.tensor([[0.5 + 0.75, -2.0]]))
     nothing = torch.zeros(2, 1, 2)
     assert torch.equal(grad_cam_plus_plus(activations, nothing), torch.zeros(1, 2))
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from eyebright.errors import ModelError
-from eyebright.explanation.layer import choose_layer, find_layer, list_map_layers
+from eyebright.explanation.layer import averages_positions, choose_layer, find_layer, list_map_layers
 from eyebright.models.catalog import MODELS, build_model
 from eyebright.models.layers import fold_batch_norm
 
@@ -38,6 +40,25 @@ def test_every_network_has_a_layer_to_draw_from(name: str) -> None:
     names = [layer.name for layer in layers]
     assert len(set(names)) == len(names)
     assert not any(isinstance(model.get_submodule(known), nn.MaxPool2d) for known in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("cnn", {}, False),
+        ("vgg11", {"head": "classic"}, False),
+        ("vgg11", {"head": "pooled"}, True),
+        ("vgg11", {"head": "pooled", "embed_stages": 3}, True),
+        ("resnet18", {}, True),
+        ("resnet50", {"embed_stages": 2}, True),
+    ],
+)
+def test_a_head_that_averages_positions_is_told_from_one_that_keeps_them_apart(
+    name: str, options: dict[str, Any], expected: bool
+) -> None:
+    with torch.device("meta"):
+        model = build_model(name, **options).eval()
+        assert averages_positions(model, torch.zeros(1, 3, 64, 64)) is expected
 
 
 def test_an_unknown_layer_is_refused_and_the_nearest_named() -> None:

@@ -11,7 +11,7 @@ import click
 from eyebright.cli import output
 
 SOME_UNREADABLE = 3
-METHODS = ("grad-cam", "grad-cam++", "layer-cam", "integrated-gradients", "occlusion", "all")
+METHODS = ("auto", "grad-cam", "grad-cam++", "layer-cam", "integrated-gradients", "occlusion", "all")
 
 
 @click.command()
@@ -27,9 +27,9 @@ METHODS = ("grad-cam", "grad-cam++", "layer-cam", "integrated-gradients", "occlu
     "methods",
     type=click.Choice(METHODS),
     multiple=True,
-    default=["grad-cam"],
+    default=["auto"],
     show_default=True,
-    help="How the map is made; can be given several times.",
+    help="How the map is made; can be given several times. auto: Grad-CAM or Layer-CAM, as suits the network.",
 )
 @click.option("--layer", help="The layer that Grad-CAM and its relatives draw; chosen by itself otherwise.")
 @click.option("--label", help="The class to explain, if not each image's own answer.")

@@ -18,9 +18,9 @@ from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import SettingsError, nearest, printable
 from eyebright.explanation.attribution import METHODS, Attribution, JudgedMap, Method
 from eyebright.explanation.faithfulness import CELLS, Judge
-from eyebright.explanation.grad_cam import WAYS, differentiate, enlarge, grad_cam
+from eyebright.explanation.grad_cam import WAYS, differentiate, enlarge, grad_cam, hires_cam
 from eyebright.explanation.integrated_gradients import integrated_gradients
-from eyebright.explanation.layer import MapLayer, choose_layer, find_layer, list_map_layers
+from eyebright.explanation.layer import MapLayer, averages_positions, choose_layer, find_layer, list_map_layers
 from eyebright.explanation.occlusion import occlusion
 from eyebright.models.layers import fold_batch_norm
 from eyebright.preprocess import Preprocessing
@@ -48,8 +48,10 @@ class Explainer:
         self._preprocessing = preprocessing
         self.class_names = tuple(class_names)
         side = preprocessing.image_size
-        self._layers = list_map_layers(self._model, torch.zeros(1, preprocessing.channels, side, side))
-        self.layer: MapLayer = choose_layer(self._layers) if layer is None else find_layer(self._layers, layer)
+        nothing = torch.zeros(1, preprocessing.channels, side, side)
+        layers = list_map_layers(self._model, nothing)
+        self.layer: MapLayer = choose_layer(layers) if layer is None else find_layer(layers, layer)
+        self._averages = averages_positions(self._model, nothing)
         self._bfloat16 = computes_bfloat16("cpu")
         self._judge = Judge(classify=self.classify)
 
@@ -57,6 +59,11 @@ class Explainer:
         """(R, R, C) uint8, as `Preprocessing.square` makes it -> (1, C, S, S), normalised."""
         batch = self._preprocessing.normalise(self._preprocessing.crop(square[None]))
         return torch.from_numpy(batch)
+
+    @property
+    def best_method(self) -> Method:
+        """What is most faithful for its price: Grad-CAM, or Layer-CAM under a head that keeps positions apart."""
+        return "grad-cam" if self._averages else "layer-cam"
 
     def attribute(
         self, image: Tensor, label: int, *, method: Method = "grad-cam", against: int | None = None
@@ -67,13 +74,14 @@ class Explainer:
             image: (1, C, S, S), as `prepare` makes it.
             label: the class's index in [0, K).
             method: one of `METHODS`.
-            against: another class: what speaks for `label` rather than for it, by Grad-CAM, integrated gradients or
-                occlusion.
+            against: another class: what speaks for `label` rather than for it. Grad-CAM and its relatives then weigh
+                channels as one (Grad-CAM), or each position for itself under a head that keeps them apart (HiResCAM).
         """
         side = image.shape[-1]
         if method in WAYS:
             activations, gradients = differentiate(self._model, image, self.layer.name, label, against)
-            small = (grad_cam if against is not None else WAYS[method])(activations, gradients)
+            way = WAYS[method] if against is None else grad_cam if self._averages else hires_cam
+            small = way(activations, gradients)
         elif method == "occlusion":
             small = occlusion(self._model, image, label, against)
         else:

@@ -39,8 +39,8 @@ class Judge:
         seed: of the random maps, which are the same for every image.
 
     Source:
-        Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018, arXiv:1806.07421,
-        section 3.3. Here cells of 8 x 8 pixels (of 224) are covered as wholes, in fewer steps; and the random maps are
+        Petsiuk et al., "RISE: Randomized Input Sampling for Explanation of Black-box Models", 2018, arXiv:1806.07421.
+        Here cells of 8 x 8 pixels (of 224) are covered as wholes, in fewer steps; and the random maps are
         as coarse as the map they are compared with: many scattered specks destroy an image sooner than one patch.
     """
 

@@ -46,9 +46,21 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
     Source:
         Jiang et al., "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization", 2021, IEEE
-        Transactions on Image Processing 30, eq. 5 and 6.
+        Transactions on Image Processing 30.
     """
     return (gradients.relu() * activations).sum(dim=0).relu()
+
+
+def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Each position of each channel weighted by its own gradient, above and below zero: (C, h, w) twice -> (h, w).
+
+    Under a head that averages positions it is Grad-CAM.
+
+    Source:
+        Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
+        networks", 2020, arXiv:2011.08891.
+    """
+    return (gradients * activations).sum(dim=0)
 
 
 WAYS = {"grad-cam": grad_cam, "grad-cam++": grad_cam_plus_plus, "layer-cam": layer_cam}

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from eyebright.errors import ModelError, nearest, printable
+from eyebright.models.protocol import Network
 
 ENOUGH = 6
 """Positions along the shorter side that make a map worth looking at; see `choose_layer`."""
@@ -96,6 +97,30 @@ def choose_layer(layers: tuple[MapLayer, ...]) -> MapLayer:
         return fine[-1]
     best = max(min(layer.height, layer.width) for layer in layers)
     return [layer for layer in layers if min(layer.height, layer.width) == best][-1]
+
+
+def averages_positions(model: nn.Module, batch: Tensor) -> bool:
+    """Whether the head sees averages over positions, and not every position for itself.
+
+    Under a head that keeps positions apart (the plain CNN, the classic VGG) a channel has no single weight, and
+    Grad-CAM gives it one nevertheless; see docs/log.md.
+    """
+    assert isinstance(model, Network)
+    widths: list[int] = []
+    hooks = [
+        module.register_forward_hook(lambda linear, *_: widths.append(linear.in_features))
+        for module in model.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        with torch.inference_mode():
+            channels = sum(found.shape[1] for found in model.forward_features(batch).values())
+            model(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # Averages of some stages are at most as many numbers as the stages have channels.
+    return not widths or widths[0] <= channels
 
 
 def find_layer(layers: tuple[MapLayer, ...], name: str) -> MapLayer:

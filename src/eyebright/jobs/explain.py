@@ -39,7 +39,7 @@ FORMATS = (".html", ".png")
 MOST = 500
 """Images on one page."""
 SIMILAR = 6
-ALL = "all"
+AUTO, ALL = "auto", "all"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,7 +88,7 @@ def explain(
     run: str | os.PathLike[str],
     images: Any,
     *,
-    methods: str | Sequence[str] = "grad-cam",
+    methods: str | Sequence[str] = AUTO,
     layer: str | None = None,
     label: str | None = None,
     against: str | None = None,
@@ -103,7 +103,7 @@ def explain(
     Args:
         run: a run's folder or a bundle.
         images: a file, folder, zip or pattern, or several; or one image as bytes, a Pillow image or an array.
-        methods: names of `METHODS`, or "all".
+        methods: names of `METHODS`, "all", or "auto", which is the one that suits the network.
         layer: whose map Grad-CAM and its relatives draw; by default the deepest that is fine enough.
         label: the class to explain; by default each image's own answer.
         against: the class to weigh it against; by default the likeliest other.
@@ -125,17 +125,14 @@ def explain(
     progress = progress or SilentProgress()
     if out is not None:
         check_target(Path(out), 0)
-    chosen = (
-        METHODS
-        if methods == ALL or ALL in methods
-        else find_methods([methods] if isinstance(methods, str) else methods)
-    )
+    names = [methods] if isinstance(methods, str) else list(methods)
+    chosen = METHODS if ALL in names else find_methods([name for name in names if name != AUTO])
     folder = Path(run)
     bundle = load_bundle(folder)
     explainer = Explainer(bundle.model, bundle.manifest.preprocessing, bundle.manifest.class_names, layer=layer)
     classes = explainer.class_names
     wanted = _Wanted(
-        methods=chosen,
+        methods=find_methods((explainer.best_method, *chosen)) if AUTO in names else chosen,
         label=None if label is None else find_class(label, classes),
         against=None if against is None else find_class(against, classes),
     )
