@@ -35,6 +35,7 @@ def features() -> Features:
             shown=(
                 ShownChannel(number=3, painted=image, exciting=(exciting, exciting)),
                 ShownChannel(number=5, painted=None, exciting=(), is_deaf=True),
+                ShownChannel(number=6, painted=None, exciting=()),
             ),
         )
         for name in ("stem", "layer1", "layer2")
@@ -78,6 +79,7 @@ def test_the_page_walks_through_the_stages_and_hostile_names_are_text() -> None:
     assert places == sorted(places)
     assert page.count("painted to excite it</figcaption>") == 3
     assert page.count("<h3>channel 5</h3>") == page.count("No picture was painted") == 3
+    assert "channel 6" not in page  # there is nothing to show of it
     assert "<script>alert" not in page
     assert "<img src=http" not in page
 

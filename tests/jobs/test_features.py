@@ -53,7 +53,7 @@ def test_without_its_images_a_run_is_shown_and_says_so(run: Run, tmp_path: Path)
     ("asked", "error", "words"),
     [
         ({"network": "nowhere"}, BundleError, "no folder nowhere"),
-        ({"network": "resnet18"}, ModelError, "resnet18"),
+        ({"network": "resnet18"}, ModelError, "resnet18 has no starter weights"),
         ({"channels": ["stage9:1"]}, SettingsError, 'no stage "stage9"'),
         ({"steps": -1}, SettingsError, "-1 steps"),
         ({"image": "missing.png"}, ImageError, "missing.png"),

@@ -158,7 +158,8 @@ def _stage(number: int, stage: ShownStage, features: Features) -> str:
             f'height="{height}" alt="{markup.text(stage.maps_about)}"><figcaption>{markup.text(stage.maps_about)}; '
             "dark is its lowest value, light its highest</figcaption></figure>"
         )
-    cards = "".join(_channel(stage, channel) for channel in stage.shown)
+    told = [channel for channel in stage.shown if channel.painted is not None or channel.exciting or channel.is_deaf]
+    cards = "".join(_channel(channel) for channel in told)
     where = ("early: edges, colours, simple textures", "late: objects, or what goes with them")
     middle = "in between: textures, repeated patterns, parts"
     hint = where[0] if number == 0 else where[1] if number == len(features.stages) - 1 else middle
@@ -169,7 +170,7 @@ def _stage(number: int, stage: ShownStage, features: Features) -> str:
     )
 
 
-def _channel(stage: ShownStage, channel: ShownChannel) -> str:
+def _channel(channel: ShownChannel) -> str:
     painted = ""
     if channel.painted is not None:
         picture = thumbnail(channel.painted, f"painted to excite channel {channel.number}", side=208)

@@ -32,7 +32,8 @@ from eyebright.explanation.maximise import STEPS, maximise
 from eyebright.jobs import runs
 from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.state import read_state
-from eyebright.models.catalog import find_model
+from eyebright.models.catalog import MODELS, find_model
+from eyebright.models.published import list_weights
 from eyebright.models.weights import load_pretrained
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
@@ -187,6 +188,12 @@ def _find(network: str | os.PathLike[str]) -> _Subject:
     except ModelError:
         entry = None
     if entry is not None:
+        starters = [name for name in MODELS if any(weights.url is None for weights in list_weights(name))]
+        if entry.name not in starters:
+            raise ModelError(
+                f"{entry.name} has no starter weights, so there is nothing that it has learned; give the folder of a "
+                f"run, or {' or '.join(starters)}"
+            )
         loaded = load_pretrained(entry.name, "starter", num_classes=1000)
         title = f"{entry.title}, starter weights"
         return _Subject(title=title, reader=FeatureReader(loaded.model), preprocessing=loaded.preprocessing, data=None)
@@ -256,7 +263,8 @@ def _show_channels(
     """Each chosen channel with the images that excite it and the picture painted for it."""
     side = min(_PAINTED, preprocessing.image_size)
     painting = [stage for stage, numbers in chosen.items() if numbers] if steps else []
-    progress.start("painting", steps * len(painting))
+    if painting:
+        progress.start("painting", steps * len(painting))
     done = 0
 
     def step_done() -> None:
