@@ -34,7 +34,7 @@ def test_an_answer_is_explained_as_it_is_given(run: Run, photos: Path, tmp_path:
     assert len(found.maps) == 5
     assert found.contrast is not None
     assert found.contrast.against == answer.top(2)[1][0]
-    assert "deepest layer" in explained.subject.layer
+    assert "the deepest that is fine enough" in explained.subject.layer
     assert (tmp_path / "p.html").read_text(encoding="utf-8") == explained.html
 
 
@@ -59,6 +59,15 @@ def test_a_batch_goes_on_after_an_image_that_cannot_be_read(run: Run, photos: Pa
     with pytest.raises(ImageError, match=r"empty\.png"):
         explain(run.folder, tmp_path / "empty.png", out=tmp_path / "p.html")
     assert not (tmp_path / "p.html").exists()
+
+
+def test_of_too_many_images_the_first_are_explained_and_the_page_says_so(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyebright.jobs.explain.MOST", 3)
+    explained = explain(run.folder, photos)
+    assert [Path(found.name).name for found in explained.explanations] == ["00.png", "01.png", "02.png"]
+    assert "The first 3 of 48 images are explained" in explained.html
 
 
 def test_one_image_is_a_picture_and_several_are_not(run: Run, photos: Path, tmp_path: Path) -> None:

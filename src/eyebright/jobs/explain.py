@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def explain(
         BundleError: the classifier is damaged or absent.
         SettingsError: an unknown method or class, or no training images to look at.
         ModelError: an unknown layer.
-        DataError: there are no images at all, or more than a page holds.
+        DataError: there are no images at all.
         ImageError: the only image can't be read; of several, such an image is named on the page.
         OutputError: the file exists or can't be written.
     """
@@ -141,8 +142,11 @@ def explain(
     count, decoded = _decode(images, piped, bundle)
     if out is not None:
         check_target(Path(out), count)
+    notes: tuple[str, ...] = ()
     if count > MOST:
-        raise SettingsError(f"{count:,} images are too many for one page, which holds {MOST}; give fewer")
+        notes = (f"The first {MOST:,} of {count:,} images are explained; a page holds no more.",)
+        progress.warn(notes[0])
+        count, decoded = MOST, islice(decoded, MOST)
     predictor = Predictor(TorchEngine(bundle.model), bundle.manifest)
     trained_on = None if similar is False else _training_images(folder, bundle, similar, progress)
     explanations = []
@@ -159,7 +163,8 @@ def explain(
         progress.advance(len(explanations))
     progress.finish()
     explained = Explained(
-        explanations=tuple(explanations), subject=_subject(folder, bundle, explainer, layer is None, command)
+        explanations=tuple(explanations),
+        subject=replace(_subject(folder, bundle, explainer, layer is None, command), notes=notes),
     )
     if out is not None:
         explained.save(out)
@@ -292,7 +297,7 @@ def _training_images(folder: Path, bundle: LoadedBundle, similar: bool | Data, p
 
 def _subject(folder: Path, bundle: LoadedBundle, explainer: Explainer, chosen: bool, command: str) -> Subject:
     layer = explainer.layer
-    why = ", the deepest layer that is fine enough to show something" if chosen else ", as asked"
+    why = ", the deepest that is fine enough to show something" if chosen else ", as asked"
     size = f"{layer.height} x {layer.width} positions of {layer.channels:,} channels"
     return Subject(
         run=folder.resolve().name,
