@@ -30,8 +30,12 @@ if TYPE_CHECKING:
     from eyebright.jobs.draw import Drawing as Drawing
     from eyebright.jobs.draw import draw as draw
     from eyebright.jobs.evaluate import evaluate as evaluate
+    from eyebright.jobs.explain import Explained as Explained
+    from eyebright.jobs.explain import explain as explain
     from eyebright.jobs.export import Export as Export
     from eyebright.jobs.export import export as export
+    from eyebright.jobs.features import LearnedFeatures as LearnedFeatures
+    from eyebright.jobs.features import features as features
     from eyebright.jobs.list_runs import list_runs as list_runs
     from eyebright.jobs.models import list_models as list_models
     from eyebright.jobs.robustness import measure_robustness as measure_robustness
@@ -48,9 +52,11 @@ _HOMES = {
     "ComparedRuns": "jobs.compare",
     "Drawing": "jobs.draw",
     "EvaluationReport": "evaluation.report",
+    "Explained": "jobs.explain",
     "Export": "jobs.export",
     "EyebrightError": "errors",
     "LabelSetsReport": "evaluation.label_sets",
+    "LearnedFeatures": "jobs.features",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
     "Preprocessing": "preprocess",
@@ -62,7 +68,9 @@ _HOMES = {
     "demo": "jobs.demo",
     "draw": "jobs.draw",
     "evaluate": "jobs.evaluate",
+    "explain": "jobs.explain",
     "export": "jobs.export",
+    "features": "jobs.features",
     "list_models": "jobs.models",
     "list_runs": "jobs.list_runs",
     "load": "inference.load",

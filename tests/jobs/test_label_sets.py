@@ -16,6 +16,7 @@ from eyebright.evaluation.label_sets import LabelSetsReport
 from eyebright.evaluation.label_sets_compare import LabelSetsComparison
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
+from eyebright.jobs.explain import explain
 from eyebright.jobs.export import export
 from eyebright.jobs.predict import predict, prediction_to_dict, write_predictions
 from eyebright.jobs.train import Run, resume, train
@@ -137,6 +138,15 @@ def test_a_stopped_run_goes_on_to_the_same_classifier(run: Run, scenes: Path, tm
     one, other = ((folder / "bundle" / "weights.safetensors").read_bytes() for folder in (run.folder, resumed.folder))
     assert one == other
     assert (run.folder / "samples.csv").read_bytes() == (resumed.folder / "samples.csv").read_bytes()
+
+
+def test_an_answer_of_several_labels_is_explained(run: Run) -> None:
+    pixels, _ = draw_scene(np.random.default_rng(12))
+    found = explain(run.folder, pixels).explanations[0]
+    assert found.label == next(iter(found.prediction.probabilities))
+    red = explain(run.folder, pixels, label="red").explanations[0]
+    covered = red.maps[0].faithfulness.deletion
+    assert covered[0] == pytest.approx(red.prediction.probabilities["red"], abs=0.02)
 
 
 def test_an_export_says_that_it_is_for_one_label(run: Run) -> None:

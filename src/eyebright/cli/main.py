@@ -12,6 +12,7 @@ from eyebright import __version__
 from eyebright.cli.cache import cache
 from eyebright.cli.check import check
 from eyebright.cli.draw import draw
+from eyebright.cli.explain import explain, features
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models, runs
 from eyebright.cli.use import evaluate, export, predict
@@ -38,7 +39,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, check, train, compare, evaluate, predict, export, draw, models, runs, cache):
+for command in (demo, check, train, compare, evaluate, predict, explain, features, export, draw, models, runs, cache):
     cli.add_command(command)
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eyebright.evaluation.report import EvaluationReport
     from eyebright.inference.predictor import Prediction
     from eyebright.jobs.cache import CacheContents
+    from eyebright.jobs.explain import Explained
     from eyebright.jobs.export import Export
     from eyebright.jobs.list_runs import ListedRun
     from eyebright.jobs.models import ListedModel
@@ -339,6 +340,37 @@ def print_export(export: Export) -> None:
     print_line()
     print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images, decoded before, in turns.")
     print_line(f"Export:      {export.path}")
+
+
+def print_explained(explained: Explained) -> None:
+    """Where the maps are from, and for each image how faithful its maps are."""
+    from rich.table import Table
+
+    from eyebright.explanation.attribution import TITLES
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("image", overflow="fold")
+    table.add_column("class", overflow="fold")
+    table.add_column("confidence", justify="right")
+    table.add_column("map")
+    table.add_column("insertion - deletion", justify="right")
+    table.add_column("random maps", justify="right")
+    for found in explained.explanations[:TABLE_ROWS]:
+        if found.image is None:
+            table.add_row(_cell(found.name), _cell(f"error: {found.prediction.error}", "red"), "", "", "", "")
+            continue
+        first = [_cell(found.name), _cell(found.label), f"{100 * found.prediction.probabilities[found.label]:.1f} %"]
+        for judged in found.maps:
+            measured = judged.faithfulness
+            title = TITLES[judged.attribution.method]
+            table.add_row(*first, title, f"{measured.score:.2f}", f"{measured.random_score:.2f}")
+            first = ["", "", ""]
+    from rich.console import Console
+
+    Console(highlight=False, width=max(_console().width, 110)).print(table)
+    print_line()
+    if any(judged.attribution.layer for found in explained.explanations for judged in found.maps):
+        print_line(f"Drawn from:  {explained.subject.layer}")
 
 
 def _cell(text: str, style: str = "") -> Any:

@@ -80,8 +80,20 @@ def _measure_robustness(run: Path, data: Path, out: Path | None, **steering: Any
 @click.option("--error-rate", type=float, help="How many of the answers that are not unsure may be wrong; 0.05.")
 @click.option("--coverage", type=float, help="How many of the sets of classes are to hold the true one; 0.9.")
 @click.option("--sets", type=str, help="How sets are made: lac (the default, small) or raps (large for hard images).")
+@click.option(
+    "--explain",
+    "page",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write this .html page of heat maps.",
+)
 def predict(
-    run: Path, images: Sequence[str], out: Path | None, resume: bool, engine: str | None, **promises: Any
+    run: Path,
+    images: Sequence[str],
+    out: Path | None,
+    resume: bool,
+    engine: str | None,
+    page: Path | None,
+    **promises: Any,
 ) -> int:
     """Classify IMAGES with the classifier in RUN.
 
@@ -95,6 +107,10 @@ def predict(
     if resume and out is None:
         raise click.UsageError("--resume goes on with a file; give the same --out as before")
     piped = sys.stdin.buffer.read() if "-" in images else b""
+    if page is not None:
+        from eyebright.jobs.explain import check_target, explain
+
+        check_target(page, 0)
     with output.terminal_progress() as progress:
         asked = {name: value for name, value in {"engine": engine, **promises}.items() if value is not None}
         if out is not None:
@@ -106,6 +122,10 @@ def predict(
                 total, errors = output.print_predictions(answers.predictions)
             else:
                 total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
+        if page is not None:
+            command = output.next_command(*sys.argv[1:])
+            explain(run, images, piped=piped, out=page, command=command, progress=progress)
+            progress.say(f"Maps:        {page}")
     if errors:
         output.print_error(f"{errors:,} of {total:,} images could not be read")
     return SOME_UNREADABLE if errors else 0

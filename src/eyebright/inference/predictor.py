@@ -129,6 +129,10 @@ class Predictor:
         square = self._square(images, None)
         return self._answers([_name(images, None)], *self._run(square[None]), {})[0]
 
+    def predict_square(self, square: NDArray[np.uint8]) -> Prediction:
+        """The answer for one image that is a square already, (R, R, C) uint8, as `Preprocessing.square` makes it."""
+        return self._answers(["image"], *self._run(square[None]), {})[0]
+
     def predict_files(
         self, store: ImageStore, names: Sequence[str], *, progress: Progress | None = None
     ) -> Iterator[Prediction]:

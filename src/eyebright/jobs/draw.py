@@ -31,7 +31,7 @@ from eyebright.drawing.trace import capture, shapes_only, trace
 from eyebright.drawing.volumes import draw_volumes
 from eyebright.errors import ModelError, OutputError, SettingsError, nearest, printable
 from eyebright.inference.predictor import softmax
-from eyebright.jobs.runs import writing
+from eyebright.jobs.runs import refuse_existing, write_new
 from eyebright.models.catalog import MODELS, ModelEntry, build_model, find_model
 from eyebright.models.published import STARTER_PACKAGE, list_weights
 from eyebright.models.weights import load_pretrained
@@ -94,7 +94,7 @@ class Drawing:
             content = write_pdf(self.scene, is_dark=self.is_dark)
         else:
             content = (self.svg if suffix == ".svg" else self.html).encode()
-        _write_new(target, content)
+        write_new(target, content)
         return target
 
     def _repr_svg_(self) -> str:
@@ -181,29 +181,8 @@ def check_target(path: Path) -> str:
             f"{printable(str(path))}: drawings are written as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; "
             "end the name in one of them"
         )
-    if path.exists() or path.is_symlink():
-        raise OutputError(
-            f"{printable(str(path))} exists already and nothing is ever overwritten; "
-            "give another --out, or remove it first"
-        )
+    refuse_existing(path)
     return suffix
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    """Write a file that was not there, whole or not at all."""
-    with writing(path):
-        try:
-            with path.open("xb") as file:
-                try:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except BaseException:
-                    path.unlink(missing_ok=True)
-                    raise
-        except FileExistsError:
-            check_target(path)
-            raise
 
 
 def _find(

@@ -7,16 +7,19 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, islice
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, final
+
+from numpy.typing import NDArray
 
 from eyebright.bulk.formats import JSON_LINES, choose_format, join_parts, spell_json
 from eyebright.bulk.shards import Shards
 from eyebright.bundle.manifest import WEIGHTS
 from eyebright.calibration.calibration import Promises
 from eyebright.data.manifests import BETWEEN_LABELS
+from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_unlabelled
 from eyebright.errors import SettingsError
 from eyebright.inference.load import load
@@ -69,14 +72,7 @@ def predict(
     progress = progress or SilentProgress()
     asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
     predictor = _open(run, engine, asked, progress)
-    if "-" in images and piped.startswith(_SIGNATURES):
-        others = [image for image in images if image != "-"]
-        found = iter([replace(answer, name="-") for answer in predictor.predict([piped])])
-        if others:
-            store, names = read_unlabelled(others)
-            found = chain(found, predictor.predict_files(store, names, progress=progress))
-        return Answers(predictor.class_names, found)
-    store, names = read_unlabelled(_list_paths(images, piped))
+    store, names = find_images(images, piped)
     return Answers(predictor.class_names, predictor.predict_files(store, names, progress=progress))
 
 
@@ -88,6 +84,40 @@ def _open(run: str | os.PathLike[str], engine: str | None, asked: Mapping[str, A
             "this classifier was not calibrated: confidences are the network's own, and none is called unsure"
         )
     return predictor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _PipedStore:
+    """An image that was piped in, under the name "-", and others."""
+
+    image: bytes
+    others: ImageStore | None
+
+    def read(self, name: str) -> bytes | NDArray[Any]:
+        if name == "-" or self.others is None:
+            return self.image
+        return self.others.read(name)
+
+    def locate(self, name: str) -> str:
+        return name if name == "-" or self.others is None else self.others.locate(name)
+
+
+def find_images(images: Sequence[str | os.PathLike[str]], piped: bytes) -> tuple[ImageStore, tuple[str, ...]]:
+    """A store of what a command was given, and the names that it reads, an image that was piped in first.
+
+    Args:
+        images: files, folders, zips and patterns; "-" stands for what was piped in.
+        piped: the bytes of one image, or paths, one a line (or separated by NUL, as `find -print0` does).
+
+    Raises:
+        DataError: there are no images at all.
+    """
+    if "-" in images and piped.startswith(_SIGNATURES):
+        paths = [image for image in images if image != "-"]
+        others, names = read_unlabelled(paths) if paths else (None, ())
+        return _PipedStore(piped, others), ("-", *names)
+    return read_unlabelled(_list_paths(images, piped))
 
 
 def _split_paths(piped: bytes) -> list[str]:

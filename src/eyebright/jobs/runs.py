@@ -108,6 +108,40 @@ def write_text(path: Path, text: str) -> None:
             scratch.unlink(missing_ok=True)
 
 
+def refuse_existing(path: Path) -> None:
+    """Make sure that a file to be written is not there yet.
+
+    Raises:
+        OutputError: it is.
+    """
+    if path.exists() or path.is_symlink():
+        raise OutputError(
+            f"{printable(str(path))} exists already and nothing is ever overwritten; "
+            "give another --out, or remove it first"
+        )
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that was not there, whole or not at all.
+
+    Raises:
+        OutputError: it is there, or can't be written.
+    """
+    with writing(path):
+        try:
+            with path.open("xb") as file:
+                try:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                except BaseException:
+                    path.unlink(missing_ok=True)
+                    raise
+        except FileExistsError:
+            refuse_existing(path)
+            raise
+
+
 @dataclass(frozen=True, kw_only=True)
 class SampleRecord:
     """One line of `samples.csv`."""

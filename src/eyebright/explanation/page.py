@@ -1,0 +1,268 @@
+"""Explanations as one HTML page. No torch here."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from eyebright.explanation.attribution import TITLES, Attribution, Explanation, Faithfulness, JudgedMap, Method
+from eyebright.explanation.curves import render_faithfulness
+from eyebright.explanation.overlay import tint
+from eyebright.page import markup
+from eyebright.page.document import build_page
+from eyebright.page.thumbnail import thumbnail
+
+SIDE = 224
+"""Of a picture in CSS pixels."""
+_TINY = 48  # images up to this side are shown enlarged, pixel by pixel, as in thumbnails
+_TINT_SIDE = 56  # maps are smooth: the browser enlarges them again
+_NEXT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What was asked."""
+
+    run: str
+    network: str
+    layer: str
+    """The layer of Grad-CAM's maps, in words."""
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def render_explanations(explanations: Sequence[Explanation], subject: Subject) -> str:
+    """The page as HTML, to be written as UTF-8."""
+    style, script = (
+        resources.files("eyebright.explanation").joinpath(f"page.{kind}").read_text(encoding="utf-8")
+        for kind in ("css", "js")
+    )
+    readable = [found for found in explanations if found.image is not None]
+    unreadable = [found for found in explanations if found.image is None]
+    backgrounds = "".join(
+        f".seen{number}{{background-image:url({_encode(found.image)})}}"
+        for number, found in enumerate(readable)
+        if found.image is not None
+    )
+    title = _title(explanations)
+    body = (
+        f'<main><header><p class="kicker">Eyebright explain</p><h1>{title}</h1>{_lead(readable, subject)}'
+        f"{_facts(explanations, subject)}</header>{_notes(subject, unreadable)}{_desk(readable)}"
+        f"{_overview(readable)}{''.join(_article(number, found) for number, found in enumerate(readable))}"
+        f"{_reading(subject)}</main>"
+    )
+    plain = "Why these answers" if len(explanations) != 1 else f"Why {explanations[0].label or 'no answer'}"
+    return build_page(f"{plain} – {subject.run}", body, style=style + backgrounds, script=script)
+
+
+def _title(explanations: Sequence[Explanation]) -> str:
+    if len(explanations) == 1 and explanations[0].image is not None:
+        return f"Why {markup.name(explanations[0].label)}?"
+    return f"Why these answers? {markup.plural(len(explanations), 'image')}"
+
+
+def _lead(readable: Sequence[Explanation], subject: Subject) -> str:
+    drawn = any(judged.attribution.layer for found in readable for judged in found.maps)
+    layer = f" The maps are drawn from {markup.text(subject.layer)}." if drawn else ""
+    return (
+        '<p class="lead">Bright parts of a map speak for the class it explains. Beside every map stands how '
+        f"faithful it is, measured on the network itself and against random maps.{layer}</p>"
+    )
+
+
+def _facts(explanations: Sequence[Explanation], subject: Subject) -> str:
+    facts = [
+        f"<li>{markup.name(subject.run)}</li>",
+        f"<li>{markup.text(subject.network)}</li>",
+        f"<li>{markup.plural(len(explanations), 'image')}</li>",
+    ]
+    return f'<ul class="facts">{"".join(facts)}</ul>'
+
+
+def _notes(subject: Subject, unreadable: Sequence[Explanation]) -> str:
+    said = [markup.text(note) for note in subject.notes]
+    said += [f"{markup.name(found.name)}: {markup.text(found.prediction.error or '')}" for found in unreadable]
+    if not said:
+        return ""
+    items = "".join(f"<li>{words}</li>" for words in said)
+    return f'<aside class="notes"><h2>Good to know</h2><ul>{items}</ul></aside>'
+
+
+def _desk(readable: Sequence[Explanation]) -> str:
+    if not readable:
+        return ""
+    return (
+        '<div id="desk" hidden><label for="strength">Strength of the maps</label>'
+        '<input id="strength" type="range" min="0" max="100" value="100"></div>'
+    )
+
+
+def _overview(readable: Sequence[Explanation]) -> str:
+    """Over all images: is each kind of map better than a random one?"""
+    if len(readable) < 2:
+        return ""
+    methods: dict[Method, list[Faithfulness]] = {}
+    for found in readable:
+        for judged in found.maps:
+            methods.setdefault(judged.attribution.method, []).append(judged.faithfulness)
+    rows = []
+    for method, measured in methods.items():
+        score = sum(found.score for found in measured) / len(measured)
+        random = sum(found.random_score for found in measured) / len(measured)
+        better = sum(found.score > found.random_score for found in measured)
+        rows.append(
+            f'<tr><th scope="row">{TITLES[method]}</th><td class="number">{score:.2f}</td>'
+            f'<td class="number">{random:.2f}</td><td class="number">{better:,} of {len(measured):,}</td></tr>'
+        )
+    table = (
+        '<table class="plain"><thead><tr><th scope="col">method</th><th scope="col" class="number">insertion − deletion'
+        '</th><th scope="col" class="number">random maps</th><th scope="col" class="number">better than random</th>'
+        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+    links = "".join(
+        f'<li><a href="#image{number}"><span class="seen seen{number}{_tiny(found)}"></span>'
+        f"<span>{markup.name(_end_of(found.name))}<small>{markup.name(found.label)} {_percent(found)}</small></span>"
+        "</a></li>"
+        for number, found in enumerate(readable)
+    )
+    return (
+        f'<section aria-labelledby="all"><h2 id="all">Are the maps to be trusted?</h2>'
+        f'{markup.scroll_box("Faithfulness of each method", table)}<ul class="index">{links}</ul></section>'
+    )
+
+
+def _article(number: int, found: Explanation) -> str:
+    probabilities = found.prediction.top(_NEXT + 1)
+    following = ", ".join(
+        f"{markup.name(name)} {100 * share:.1f}&#160;%" for name, share in probabilities if name != found.label
+    )
+    asked = "" if found.label == found.prediction.label else " (asked for; not its answer)"
+    figures = [
+        f'<figure class="card"><h3>What it sees</h3><div class="seen seen{number}{_tiny(found)}" role="img" '
+        f'aria-label="{markup.text(_end_of(found.name))}"></div><figcaption>{markup.name(found.label)} '
+        f"<b>{_percent(found)}</b>{asked}<br>{f'then {following}' if following else ''}</figcaption></figure>"
+    ]
+    figures += [_map(number, found, judged) for judged in found.maps]
+    if found.contrast is not None:
+        figures.append(_contrast(number, found, found.contrast))
+    return (
+        f'<section id="image{number}" class="image"><h2>{markup.name(_end_of(found.name))}</h2>'
+        f'<div class="maps">{"".join(figures)}</div>{_similar(found)}</section>'
+    )
+
+
+def _map(number: int, found: Explanation, judged: JudgedMap) -> str:
+    attribution = judged.attribution
+    where = f"{attribution.layer}, {attribution.grid[0]} x {attribution.grid[1]}" if attribution.layer else ""
+    subtitle = f" <small>{markup.text(where)}</small>" if where else ""
+    return (
+        f'<figure class="card"><h3>{TITLES[attribution.method]}{subtitle}</h3>{_stack(number, found, attribution)}'
+        f"<figcaption>{faithfulness_in_words(judged.faithfulness, attribution.label)}</figcaption>"
+        f"{render_faithfulness(judged.faithfulness)}"
+        '<p class="legend"><span class="key insertion">uncovered</span> <span class="key deletion">covered</span> '
+        '<span class="key random">random maps</span></p></figure>'
+    )
+
+
+def faithfulness_in_words(found: Faithfulness, label: str) -> str:
+    """What covering the brightest quarter does, as HTML."""
+    quarter = next(place for place, share in enumerate(found.fractions) if share >= 0.25)
+    verdict = "better" if found.score > found.random_score else "<strong>no better</strong>"
+    return (
+        f"Covering its brightest {100 * found.fractions[quarter]:.0f}&#160;% takes {markup.name(label)} from "
+        f"{100 * found.deletion[0]:.0f} to <b>{100 * found.deletion[quarter]:.0f}&#160;%</b>; covering as much at "
+        f"random, to {100 * found.random_deletion[quarter]:.0f}&#160;%. Insertion − deletion: "
+        f"<b>{found.score:.2f}</b>, {verdict} than random maps ({found.random_score:.2f})."
+    )
+
+
+def _contrast(number: int, found: Explanation, contrast: Attribution) -> str:
+    label, against = markup.name(contrast.label), markup.name(contrast.against or "")
+    return (
+        f'<figure class="card"><h3>Why not {against}?</h3>{_stack(number, found, contrast)}<figcaption>'
+        f'<span class="key for">speaks for {label}</span><br><span class="key other">speaks for {against}</span>'
+        f"<br>By the difference of the two logits, in {markup.text(contrast.layer)}.</figcaption></figure>"
+    )
+
+
+def _stack(number: int, found: Explanation, attribution: Attribution) -> str:
+    """The image in grey with a map over it."""
+    what = f"what speaks for {attribution.label}"
+    if attribution.against is not None:
+        what += f" rather than {attribution.against}"
+    return (
+        f'<div class="stack"><div class="seen grey seen{number}{_tiny(found)}"></div>'
+        f'<img class="tint" src="{_encode_tint(attribution)}" width="{SIDE}" height="{SIDE}" '
+        f'alt="{markup.text(what)}"></div>'
+    )
+
+
+def _similar(found: Explanation) -> str:
+    if not found.similar:
+        return ""
+    figures = "".join(
+        f'<figure class="mistake">{thumbnail(other.image, _end_of(other.name))}<figcaption>{markup.name(other.label)}'
+        f"<small>likeness {other.similarity:.2f}<br>{markup.name(_end_of(other.name))}</small></figcaption></figure>"
+        for other in found.similar
+    )
+    return (
+        '<div class="strip"><h3>The most similar training images</h3><p class="quiet">By the cosine of what the head '
+        f'looks at.</p><div class="thumbs">{figures}</div></div>'
+    )
+
+
+def _reading(subject: Subject) -> str:
+    typed = ""
+    if subject.command:
+        line = f"<pre><code>{markup.text(subject.command)}</code></pre>"
+        typed = markup.scroll_box("Command", line)
+    return (
+        '<section id="reading"><h2>How to read this</h2>'
+        "<p>A map says <em>where</em> in the image an answer came from, not what the network saw there. A bright "
+        "background is a warning: the network may have learned the place instead of the thing.</p>"
+        "<p>Deletion covers the image with its mean colour, the brightest parts of the map first; the sooner the "
+        "probability falls, the better. Insertion starts from a blurred image and uncovers the brightest parts first; "
+        "the sooner it rises, the better. The areas under the two curves make the score (Petsiuk et al., RISE, 2018). "
+        f"Random maps are as coarse as the map beside them.</p>{typed}</section>"
+    )
+
+
+def _percent(found: Explanation) -> str:
+    return f"{100 * found.prediction.probabilities[found.label]:.1f}&#160;%"
+
+
+def _tiny(found: Explanation) -> str:
+    return " tiny" if found.image is not None and found.image.shape[0] <= _TINY else ""
+
+
+def _end_of(name: str) -> str:
+    """The last two parts of a path, which are what tells one image from another."""
+    return "/".join(name.replace("\\", "/").split("/")[-2:])
+
+
+def _encode(image: NDArray[np.uint8]) -> str:
+    """(S, S, 3) -> a data: URI."""
+    target = io.BytesIO()
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    if max(picture.size) <= _TINY:
+        picture.save(target, format="PNG", optimize=True)
+        return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
+    picture.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
+    picture.save(target, format="JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
+
+
+def _encode_tint(attribution: Attribution) -> str:
+    target = io.BytesIO()
+    colours = Image.fromarray(tint(attribution), "RGBA")
+    if colours.width > _TINT_SIDE:
+        colours = colours.resize((_TINT_SIDE, _TINT_SIDE), Image.Resampling.BOX)
+    colours.save(target, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"

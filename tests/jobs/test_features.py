@@ -1,0 +1,72 @@
+"""From a run to the page of what it learned, end to end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from eyebright.errors import BundleError, DataError, ImageError, ModelError, OutputError, SettingsError
+from eyebright.jobs.features import features
+from eyebright.jobs.train import Run
+
+
+def test_a_run_is_shown_with_its_own_images(run: Run, photos: Path, tmp_path: Path) -> None:
+    learned = features(run.folder, photos / "red" / "00.png", steps=3, out=tmp_path / "p.html")
+    found = learned.features
+    assert [stage.name for stage in found.stages] == ["stage1", "stage2", "stage3"]
+    assert found.num_images == 48
+    assert found.filters.shape == (12, 3, 3, 3)
+    assert found.notes == ()
+    for stage in found.stages:
+        assert stage.maps.startswith("data:image/png")
+        assert 1 <= len(stage.shown) <= 4
+        for channel in stage.shown:
+            peaks = [image.peak for image in channel.exciting]
+            assert len(peaks) == 6
+            assert peaks == sorted(peaks, reverse=True)
+            assert all(Path(image.name).is_file() for image in channel.exciting)
+    # What this red image excites more than others do is red images' own.
+    labels = [image.label for image in found.stages[-1].shown[0].exciting]
+    assert labels.count("red") >= 4
+    assert (tmp_path / "p.html").read_text(encoding="utf-8") == learned.html
+
+
+def test_channels_can_be_asked_for_and_painting_left_out(run: Run, photos: Path) -> None:
+    found = features(run.folder, data=photos, channels=["stage2:7", "stage2:0"], steps=0).features
+    assert [[channel.number for channel in stage.shown] for stage in found.stages] == [[], [7, 0], []]
+    assert found.image is None
+    assert all(channel.painted is None for channel in found.stages[1].shown)
+
+
+def test_without_its_images_a_run_is_shown_and_says_so(run: Run, tmp_path: Path) -> None:
+    shutil.copytree(run.folder / "bundle", tmp_path / "bundle")
+    found = features(tmp_path / "bundle", steps=1).features
+    assert "--data names some" in found.notes[0]
+    assert all(len(stage.shown) == 4 for stage in found.stages)
+    assert all(channel.exciting == () for stage in found.stages for channel in stage.shown)
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "words"),
+    [
+        ({"network": "nowhere"}, BundleError, "no folder nowhere"),
+        ({"network": "resnet18"}, ModelError, "resnet18 has no starter weights"),
+        ({"channels": ["stage9:1"]}, SettingsError, 'no stage "stage9"'),
+        ({"steps": -1}, SettingsError, "-1 steps"),
+        ({"image": "missing.png"}, ImageError, "missing.png"),
+        ({"data": "missing"}, DataError, "missing: does not exist"),
+        ({"out": "p.png"}, OutputError, "end the name in .html"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_clear_error(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, object], error: type, words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error) as caught:
+        features(**({"network": run.folder, "steps": 0} | asked))  # type: ignore[arg-type]
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
