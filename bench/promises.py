@@ -63,7 +63,8 @@ def main() -> None:
 def embed_all(run: Path, data: Path, other: Path) -> Arrays:
     """Embeddings and labels of the run's three splits, embeddings of the other images, and the head."""
     loaded = load_bundle(run / "bundle")
-    engine, manifest = TorchEngine(loaded.model), loaded.manifest
+    manifest = loaded.manifest
+    engine = TorchEngine(loaded.model, manifest.preprocessing)
     with (run / "samples.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     found: Arrays = {}
@@ -71,8 +72,7 @@ def embed_all(run: Path, data: Path, other: Path) -> Arrays:
     def look(store: object, names: tuple[str, ...]) -> NDArray[np.float32]:
         parts = []
         for squares, _ in iter_squares(store, names, manifest.preprocessing):  # type: ignore[arg-type]
-            images = manifest.preprocessing.normalise(manifest.preprocessing.crop(squares))
-            parts.append(engine.run_with_embeddings(images)[1])
+            parts.append(engine.run_and_embed(np.moveaxis(manifest.preprocessing.crop(squares), 3, 1))[1])
         return np.concatenate(parts)
 
     table = read_samples(data)

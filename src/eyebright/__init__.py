@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from eyebright.data.sources import read_samples as read_samples
     from eyebright.errors import EyebrightError as EyebrightError
+    from eyebright.evaluation.label_sets import LabelSetsReport as LabelSetsReport
     from eyebright.evaluation.report import EvaluationReport as EvaluationReport
     from eyebright.inference.load import load as load
     from eyebright.inference.predictor import Prediction as Prediction
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
     from eyebright.jobs.draw import Drawing as Drawing
     from eyebright.jobs.draw import draw as draw
     from eyebright.jobs.evaluate import evaluate as evaluate
+    from eyebright.jobs.export import Export as Export
+    from eyebright.jobs.export import export as export
     from eyebright.jobs.list_runs import list_runs as list_runs
     from eyebright.jobs.models import list_models as list_models
+    from eyebright.jobs.robustness import measure_robustness as measure_robustness
     from eyebright.jobs.train import Run as Run
     from eyebright.jobs.train import resume as resume
     from eyebright.jobs.train import train as train
@@ -44,7 +48,9 @@ _HOMES = {
     "ComparedRuns": "jobs.compare",
     "Drawing": "jobs.draw",
     "EvaluationReport": "evaluation.report",
+    "Export": "jobs.export",
     "EyebrightError": "errors",
+    "LabelSetsReport": "evaluation.label_sets",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
     "Preprocessing": "preprocess",
@@ -56,9 +62,11 @@ _HOMES = {
     "demo": "jobs.demo",
     "draw": "jobs.draw",
     "evaluate": "jobs.evaluate",
+    "export": "jobs.export",
     "list_models": "jobs.models",
     "list_runs": "jobs.list_runs",
     "load": "inference.load",
+    "measure_robustness": "jobs.robustness",
     "read_samples": "data.sources",
     "resume": "jobs.train",
     "train": "jobs.train",

@@ -6,6 +6,7 @@
     |-- DataError                  4   nothing to learn from, or a table that makes no sense
     |   `-- ImageError             4   one image that can't be read
     |-- ModelError                 5   an unknown network, or one that can't be built
+    |   |-- ExportError            5   an exported network that answers differently
     |   `-- WeightsError           5   weights that are absent, altered, or of another network
     |       `-- DownloadError      5   weights that could not be fetched
     |-- BundleError                6   a saved classifier that is damaged, altered or too new
@@ -76,6 +77,10 @@ class ModelError(EyebrightError):
     """A network that does not exist or can't be built as asked."""
 
     exit_code = 5
+
+
+class ExportError(ModelError):
+    """An exported network whose answers are not those of the network, or one that can't be exported as asked."""
 
 
 class WeightsError(ModelError):

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from eyebright.calibration.calibration import Calibration
 from eyebright.data.samples import SPLITS, ImageStore, SampleTable
 from eyebright.errors import ImageError
-from eyebright.evaluation.compare import Comparison, Contestant, CurvePoint
+from eyebright.evaluation.compare import Comparison, Contestant
 from eyebright.evaluation.evaluate import evaluate
+from eyebright.evaluation.facts import CurvePoint
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.progress import Progress
 

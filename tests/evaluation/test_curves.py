@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from eyebright.evaluation.compare import Comparison, CurvePoint
+from eyebright.evaluation.compare import Comparison
 from eyebright.evaluation.curves import best_point, render_curves
+from eyebright.evaluation.facts import CurvePoint
 
 Build = Callable[..., Comparison]
 

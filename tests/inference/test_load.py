@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.bundle.store import describe_architecture, load_bundle, save_bundle
@@ -15,8 +14,6 @@ from eyebright.calibration.calibrate import calibrate
 from eyebright.calibration.calibration import Calibration
 from eyebright.errors import BundleError, SettingsError
 from eyebright.inference.load import load
-from eyebright.inference.predictor import Predictor
-from eyebright.inference.torch_engine import TorchEngine
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
 
@@ -131,22 +128,6 @@ def test_a_calibration_comes_along_and_is_applied(run: Path) -> None:
     assert load(run, coverage=0.01).predict(image).set == (answer.label,)
     with pytest.raises(SettingsError, match="coverage is a fraction"):
         load(run, coverage=95)
-
-
-def test_an_engine_without_embeddings_calls_nothing_unlike(run: Path) -> None:
-    calibrated(run / "bundle")
-    whole = load(run)
-
-    class Plain:
-        """Only what every engine has."""
-
-        def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-            return TorchEngine(load_bundle(run).model).run(images)
-
-    image = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    answer = Predictor(Plain(), whole.manifest, whole.calibration).predict(image)
-    assert answer.confidence == pytest.approx(whole.predict(image).confidence, abs=1e-6)
-    assert answer.unsure in (None, "low confidence")
 
 
 def test_a_damaged_or_foreign_calibration_is_named(run: Path) -> None:

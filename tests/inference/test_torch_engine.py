@@ -6,7 +6,9 @@ import torch
 
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.models.catalog import build_model
-from eyebright.models.protocol import Network
+from eyebright.preprocess import Preprocessing
+
+PREPROCESSING = Preprocessing(image_size=33, resize=33)
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet18", "vgg11_bn"])
@@ -20,16 +22,29 @@ def test_it_computes_what_the_network_computes(name: str) -> None:
                 torch.nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
                 torch.nn.init.uniform_(module.weight, 0.5, 2)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
-    images = np.random.default_rng(0).normal(size=(4, 3, 33, 33)).astype(np.float32)
-    found = TorchEngine(model).run(images)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 33, 33, 3), dtype=np.uint8)
+    images = torch.from_numpy(PREPROCESSING.normalise(pixels))
+    engine = TorchEngine(model, PREPROCESSING)
+    found = engine.run(np.moveaxis(pixels, 3, 1))
     with torch.inference_mode():
-        expected = model.eval()(torch.from_numpy(images)).numpy()
+        expected = model.eval()(images).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
     assert found.dtype == np.float32
-    logits, embeddings = TorchEngine(model).run_with_embeddings(images)
-    assert np.array_equal(logits, found)
-    assert isinstance(model, Network)
+    logits, embedding = engine.run_and_embed(np.moveaxis(pixels, 3, 1))
+    np.testing.assert_array_equal(logits, found)
     with torch.inference_mode():
-        seen = model.embed(torch.from_numpy(images)).numpy()
-    np.testing.assert_allclose(embeddings, seen, rtol=1e-3, atol=1e-4)
+        embedded: torch.Tensor = model.embed(images)  # type: ignore[operator]
+    np.testing.assert_allclose(embedding, embedded.numpy(), rtol=1e-3, atol=1e-4)
     assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
+
+
+def test_bfloat16_is_near_and_says_its_name() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model("resnet18", num_classes=3)
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 33, 33), dtype=np.uint8)
+    exact, low = TorchEngine(model, PREPROCESSING), TorchEngine(model, PREPROCESSING, bfloat16=True)
+    wanted, found = exact.run(pixels), low.run(pixels)
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
+    assert (exact.name, low.name) == ("torch", "torch-bf16")

@@ -162,7 +162,7 @@ def test_a_run_keeps_what_was_decided_and_can_be_repeated_from_it(faulty: Path, 
     first = train(faulty, model="cnn", out=tmp_path / "1", overrides=QUICK, decisions=decided)
     records = {record.name: record for record in runs.read_sample_records(first.folder / runs.SAMPLES)}
     assert "blue/broken.png" not in records
-    assert records["green/wrong.png"].label == "red"
+    assert records["green/wrong.png"].labels == ("red",)
     provenance = first.predictor.manifest.provenance["data"]["decided"]
     assert provenance == {"decisions": 3, "excluded": 1, "relabelled": 1, "not_applied": 1}
     notes = json.loads((first.folder / "report.json").read_text())["notes"]
@@ -240,7 +240,7 @@ def test_findings_accepted_in_a_browser_are_saved_and_trained_with(
     assert lines[0] == "sample,digest,action,label,reason"
     assert f"green/wrong.png,{digests['green/wrong.png']},relabel,red,wrong-label" in lines
     run = train(faulty, model="cnn", out=tmp_path / "run", overrides=QUICK, decisions=file)
-    records = {record.name: record.label for record in runs.read_sample_records(run.folder / runs.SAMPLES)}
+    records = {record.name: record.labels[0] for record in runs.read_sample_records(run.folder / runs.SAMPLES)}
     assert "blue/broken.png" not in records
     assert records["green/wrong.png"] == "red"
     assert records["blue/=again.png"] == "blue"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from eyebright.errors import DataError
+from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs.list_runs import list_runs
 from eyebright.jobs.state import STATE
 from eyebright.jobs.train import Run, train
@@ -36,6 +37,7 @@ def test_runs_are_found_with_their_state_and_result(run: Run, photos: Path, tmp_
     finished, stopped = found["compared/cnn"], found["stopped"]
     assert finished.state.state == "finished"
     assert run.report is not None
+    assert isinstance(run.report, EvaluationReport)
     assert finished.state.accuracy == run.report.accuracy
     assert stopped.state.state == "interrupted"
     assert stopped.epochs == 3

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +19,7 @@ from PIL import Image
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.errors import DataError, OutputError, SettingsError
 from eyebright.inference.predictor import Prediction
-from eyebright.jobs.predict import predict, write_predictions
+from eyebright.jobs.predict import predict, predict_into, write_predictions
 from eyebright.jobs.train import Run
 from eyebright.progress import SilentProgress
 
@@ -89,7 +94,7 @@ def test_paths_or_an_image_can_be_piped(run: Run, photos: Path) -> None:
         predict(run.folder, ["-"], piped=b"")
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_a_file_keeps_every_answer_and_every_odd_name(run: Run, odd: Path, tmp_path: Path, suffix: str) -> None:
     answers = predict(run.folder, [str(odd)])
     path = tmp_path / f"results{suffix}"
@@ -101,6 +106,12 @@ def test_a_file_keeps_every_answer_and_every_odd_name(run: Run, odd: Path, tmp_p
         shares = [float(row["p:red"]) for row in rows if not row["error"]]
         assert all(row["label"] in row["set"].split("|") for row in rows if not row["error"])
         assert list(rows[0])[:6] == ["path", "label", "confidence", "unsure", "set", "error"]
+    elif suffix == ".parquet":
+        parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'eyebright[parquet]'")
+        rows = parquet.read_table(path).to_pylist()
+        shares = [row["p:red"] for row in rows if row["error"] is None]
+        assert all(isinstance(share, float) for share in shares)
+        assert [row["label"] for row in rows if row["error"] is not None] == [None]
     else:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         shares = [float(row["probabilities"]["red"]) for row in rows if "error" not in row]
@@ -129,8 +140,103 @@ def test_a_name_that_is_a_formula_is_none_in_a_spreadsheet_and_itself_in_json(tm
 
 def test_another_suffix_or_a_bad_place_is_refused(run: Run, odd: Path, tmp_path: Path) -> None:
     answers = predict(run.folder, [str(odd)])
-    with pytest.raises(SettingsError, match=r"\.csv or \.jsonl"):
+    with pytest.raises(SettingsError, match=r"\.csv, \.jsonl or \.parquet"):
         write_predictions(tmp_path / "results.xls", answers.predictions, answers.class_names)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="can't be written"):
         write_predictions(tmp_path / "file" / "r.csv", answers.predictions, answers.class_names)
+
+
+class StopsAfter(SilentProgress):  # type: ignore[misc]
+    """Asks to stop once so many images are done."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.said: list[str] = []
+
+    def advance(self, done: int, note: str = "") -> None:
+        if done >= self._count:
+            self.stop_requested = True
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_stopped_job_goes_on_and_ends_as_if_it_never_had_been(
+    run: Run, photos: Path, odd: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'eyebright[parquet]'")
+    monkeypatch.setattr("eyebright.jobs.predict.SHARD_IMAGES", 7)
+    monkeypatch.setattr("eyebright.inference.predictor.BATCH_SIZE", 4)
+    images = [photos, odd]
+    whole, cut = tmp_path / f"whole{suffix}", tmp_path / f"cut{suffix}"
+    assert predict_into(whole, run.folder, images) == (54, 1)
+    stops = StopsAfter(20)
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(cut, run.folder, images, progress=stops)
+    assert stops.said == ["14 images are done and kept; go on with --resume"]
+    assert not cut.exists()
+    with pytest.raises(SettingsError, match="another job"):
+        predict_into(cut, run.folder, [photos], resume=True)
+    again = StopsAfter(1000)
+    assert predict_into(cut, run.folder, images, resume=True, progress=again) == (54, 1)
+    assert again.said == ["14 of 54 images were done before"]
+    if suffix == ".parquet":
+        from pyarrow import parquet
+
+        assert parquet.read_table(cut).num_rows == 54
+    else:
+        found, wanted = cut.read_text().splitlines(), whole.read_text().splitlines()
+        assert len(found) == len(wanted)
+        assert [line.split(",")[0] for line in found] == [line.split(",")[0] for line in wanted]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([cut.name, whole.name])
+
+
+def test_a_job_that_is_stopped_before_its_first_part_leaves_nothing(run: Run, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(tmp_path / "out.csv", run.folder, [photos], progress=StopsAfter(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_killed_job_goes_on_with_every_image_exactly_once(run: Run, photos: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(400):
+        os.link(photos / "red" / f"{number % 16:02}.png", many / f"{number:03}.png")
+    out = tmp_path / "out.csv"
+    code = (
+        "import sys, time\n"
+        "from eyebright.jobs import predict\n"
+        "predict.SHARD_IMAGES = 32\n"
+        "write = predict.write_csv\n"
+        "def slow(*arguments):\n"
+        "    time.sleep(0.1)\n"
+        "    return write(*arguments)\n"
+        "predict.write_csv = slow\n"
+        "predict.predict_into(sys.argv[1], sys.argv[2], [sys.argv[3]], resume=sys.argv[4] == 'resume')\n"
+    )
+
+    def start(how: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", code, out, run.folder, many, how])
+
+    parts = tmp_path / ".out.csv.parts"
+    for kill in range(3):
+        job = start("resume" if kill else "anew")
+        before = len(list(parts.glob("*.part"))) if kill else 0
+        for _ in range(1200):
+            if len(list(parts.glob("*.part"))) > before:
+                break
+            time.sleep(0.05)
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+        assert not out.exists()
+    job = start("resume")
+    assert job.wait() == 0
+    with out.open(newline="") as file:
+        named = [Path(row["path"]).name for row in csv.DictReader(file)]
+    assert named == [f"{number:03}.png" for number in range(400)]
+    assert not parts.exists()

@@ -11,6 +11,7 @@ from PIL import Image
 from eyebright.bundle.manifest import read_manifest
 from eyebright.errors import BundleError, DataError, ModelError, OutputError, SettingsError, WeightsError
 from eyebright.evaluation.compare import Comparison
+from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.prepare import prepare
@@ -85,12 +86,14 @@ def test_a_run_folder_holds_all_that_it_promises(run: Run) -> None:
 def test_it_learns_what_is_easy(run: Run) -> None:
     assert run.report is not None
     assert run.report.num_samples == 7
+    assert isinstance(run.report, EvaluationReport)
     assert run.report.accuracy >= 0.8
 
 
 def test_the_manifest_says_what_was_measured(run: Run) -> None:
     provenance = read_manifest(run.folder / "bundle").provenance
     assert run.report is not None
+    assert isinstance(run.report, EvaluationReport)
     assert provenance["results"]["accuracy"] == run.report.accuracy
     assert provenance["data"]["splits"] == {"train": 38, "val": 3, "test": 7}
     assert provenance["settings"]["model"] == "cnn"
@@ -110,6 +113,8 @@ def test_the_same_seed_gives_the_same_weights_and_numbers_on_any_number_of_threa
     assert run.report is not None
     weights = [(folder / "bundle" / "weights.safetensors").read_bytes() for folder in (run.folder, again.folder)]
     assert weights[0] == weights[1]
+    assert isinstance(again.report, EvaluationReport)
+    assert isinstance(run.report, EvaluationReport)
     assert again.report.correctness == run.report.correctness
     assert again.report.log_loss == run.report.log_loss
 
@@ -130,6 +135,7 @@ def test_arrays_give_the_same_classifier_as_the_files_they_came_from(photos: Pat
     result = train((images, labels), model="cnn", out=tmp_path / "r", overrides=["training.epochs=8", *SMALL])
     assert result.report is not None
     assert result.report.class_names == ("blue", "green", "red")
+    assert isinstance(result.report, EvaluationReport)
     assert result.report.accuracy >= 0.8
 
 
@@ -141,6 +147,7 @@ def test_a_quick_head_on_a_backbone_and_then_standard_training_from_it(
     assert quick.contestant is not None
     assert quick.contestant.curve_kind == "regularisation"
     assert len(quick.contestant.curve) >= 4
+    assert isinstance(quick.contestant.report, EvaluationReport)
     assert quick.contestant.report.accuracy >= 0.7
     standard = train(
         photos,
@@ -151,6 +158,8 @@ def test_a_quick_head_on_a_backbone_and_then_standard_training_from_it(
     )
     refitted = train(photos, model="resnet18", out=tmp_path / "again", overrides=[f'network.weights="{quick.folder}"'])
     assert refitted.contestant is not None
+    assert isinstance(refitted.contestant.report, EvaluationReport)
+    assert isinstance(quick.contestant.report, EvaluationReport)
     assert refitted.contestant.report.correctness == quick.contestant.report.correctness
     phases = [record.phase for record in read_history(standard.folder / runs.HISTORY)]
     assert phases[0] == "head"

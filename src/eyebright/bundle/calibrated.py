@@ -8,7 +8,7 @@ import safetensors
 import safetensors.numpy
 
 from eyebright.bundle.manifest import Manifest
-from eyebright.bundle.sealed import show
+from eyebright.bundle.sealed import show, verify_files
 from eyebright.calibration.calibration import Calibration
 from eyebright.errors import BundleError, DataError
 
@@ -26,13 +26,14 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
 
 
 def read_calibration(folder: Path, manifest: Manifest) -> Calibration | None:
-    """The calibration of a bundle whose files are verified; None where it has none, as older bundles.
+    """The calibration of a bundle, once its file is verified; None where it has none, as older bundles.
 
     Raises:
-        BundleError: it does not fit the manifest.
+        BundleError: it is absent, altered, or does not fit the manifest.
     """
     if manifest.calibration is None or CALIBRATION not in manifest.files:
         return None
+    verify_files(folder, {CALIBRATION: manifest.files[CALIBRATION]})
     try:
         arrays = safetensors.numpy.load_file(folder / CALIBRATION)
         return Calibration.from_arrays(manifest.calibration["temperature"], arrays)

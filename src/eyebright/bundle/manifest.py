@@ -15,7 +15,8 @@ from eyebright.bundle.sealed import MANIFEST, read_sealed, show, verify_files, w
 from eyebright.errors import BundleError, DataError, printable
 from eyebright.preprocess import Preprocessing
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2 is for networks of several labels an image, which an Eyebright that reads only 1 would take for one of one."""
 WEIGHTS = "weights.safetensors"
 
 
@@ -49,18 +50,25 @@ class Manifest:
     """Plain JSON: where the data came from (fingerprint), settings, versions, measured results."""
     files: Mapping[str, str]
     """File name -> sha256, 64 hexadecimal digits, of every other file in the folder."""
+    thresholds: tuple[float, ...] | None = None
+    """(K,) from which probability on an image is said to have each class; None where it has exactly one."""
     calibration: Mapping[str, Any] | None = None
     """Plain JSON: the temperature and what follows from it, see `Calibration.describe`; None: not measured."""
-    format_version: int = FORMAT_VERSION
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several classes."""
+        return self.thresholds is not None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json` into a folder, whole or not at all."""
     values: dict[str, Any] = {
         "format": "eyebright-bundle",
-        "format_version": manifest.format_version,
+        "format_version": 2 if manifest.several_labels else 1,
         "architecture": asdict(manifest.architecture),
         "class_names": list(manifest.class_names),
+        **({} if manifest.thresholds is None else {"thresholds": list(manifest.thresholds)}),
         "preprocessing": manifest.preprocessing.to_dict(),
         "provenance": dict(manifest.provenance),
         "files": dict(manifest.files),
@@ -70,11 +78,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     write_sealed(folder, values)
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
     """Read and check `manifest.json`, and that every file it lists is there and unaltered.
 
     Args:
         folder: a bundle.
+        files: False leaves the other files to whoever reads them.
 
     Raises:
         BundleError: no bundle, a newer format version, or a file that is absent, cut short or altered, by name.
@@ -100,16 +109,19 @@ def read_manifest(folder: Path) -> Manifest:
             preprocessing=Preprocessing.from_dict(values["preprocessing"]),
             provenance=dict(values["provenance"]),
             files={str(name): str(digest) for name, digest in values["files"].items()},
+            thresholds=tuple(map(float, values["thresholds"])) if "thresholds" in values else None,
             calibration=None if values.get("calibration") is None else dict(values["calibration"]),
-            format_version=version,
         )
     except (KeyError, TypeError, AttributeError, ValueError, DataError) as error:
         raise BundleError(f"{show(path)} lacks what it needs ({error}); copy the whole folder again") from error
     if len(manifest.class_names) != manifest.architecture.num_classes:
         raise BundleError(f"{show(path)} names {len(manifest.class_names)} classes for a network of another number")
+    if manifest.thresholds is not None and len(manifest.thresholds) != len(manifest.class_names):
+        raise BundleError(f"{show(path)} has {len(manifest.thresholds)} thresholds for a network of another number")
     if WEIGHTS not in manifest.files:
         raise BundleError(f"{show(path)} lists no {WEIGHTS}; copy the whole folder again")
-    verify_files(folder, manifest.files)
+    if files:
+        verify_files(folder, manifest.files)
     return manifest
 
 

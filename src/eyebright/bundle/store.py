@@ -64,11 +64,16 @@ def save_bundle(
     class_names: Sequence[str],
     preprocessing: Preprocessing,
     provenance: Mapping[str, Any],
+    thresholds: tuple[float, ...] | None = None,
     calibration: Calibration | None = None,
 ) -> None:
     """Write a network and its manifest into `folder`: complete, or not at all.
 
     It is written beside its place and moved there in one step; a bundle that stood there before is replaced only then.
+
+    Args:
+        folder, model, architecture: what goes where.
+        class_names, preprocessing, provenance, thresholds: see `Manifest`.
 
     Raises:
         OutputError: the disk is full or the folder can't be written; what was there before stays.
@@ -93,6 +98,7 @@ def save_bundle(
                     preprocessing=preprocessing,
                     provenance=provenance,
                     files={name: hash_file(scratch / name) for name in names},
+                    thresholds=thresholds,
                     calibration=None if calibration is None else calibration.describe(),
                 ),
             )

@@ -187,8 +187,14 @@ def apply_decisions(
             if labels[row] != names.index(decision.label):
                 labels[row] = names.index(decision.label)
                 relabelled[table.names[row]] = decision.label
+    if relabelled and table.label_sets is not None:
+        raise DataError(
+            f"the decisions relabel {printable(next(iter(relabelled)))}, but the data give several labels to a sample; "
+            "correct it in the data's column of labels instead"
+        )
     kept = np.array([row for row in range(len(table)) if row not in left_out], dtype=np.int64)
-    used = sorted({names[label] for label in labels[kept].tolist()})
+    left = replace(table, labels=labels, classes=tuple(names)).take(kept)
+    used = sorted(name for name, count in left.counts().items() if count)
     if len(used) < max(1, min_classes):
         raise DataError(
             f"the decisions leave {counted(len(kept), 'image', 'images')} of {counted(len(used), 'class', 'classes')}; "
@@ -196,9 +202,8 @@ def apply_decisions(
         )
     excluded = tuple(table.names[row] for row in sorted(left_out))
     notes = _notes(excluded, relabelled, sorted(set(table.classes) - set(used)), problems)
-    changed = replace(table, labels=labels, classes=tuple(names), notes=(*table.notes, *notes))
     return AppliedDecisions(
-        table=changed.take(kept).with_classes(used),
+        table=replace(left, notes=(*table.notes, *notes)).with_classes(used),
         rows=tuple(kept.tolist()),
         excluded=excluded,
         relabelled=relabelled,

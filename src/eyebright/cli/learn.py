@@ -12,7 +12,7 @@ import click
 from eyebright.cli import output
 
 if TYPE_CHECKING:
-    from eyebright.evaluation.compare import Comparison
+    from eyebright.evaluation.label_sets_compare import AnyComparison
     from eyebright.jobs.compare import ComparedRuns
     from eyebright.jobs.train import Run
 
@@ -214,13 +214,9 @@ def _report_comparison(result: ComparedRuns) -> None:
     _print_comparison(result.comparison, result.folder)
 
 
-def _print_comparison(comparison: Comparison, folder: Path) -> None:
-    from eyebright.evaluation.compare import compare_in_words
-
+def _print_comparison(comparison: AnyComparison, folder: Path) -> None:
     output.print_line()
     output.print_comparison(comparison)
-    output.print_line()
-    output.print_line(compare_in_words(comparison))
     output.print_line()
     output.print_line(f"Report:      {folder / 'report.html'}")
 

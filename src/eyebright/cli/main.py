@@ -14,7 +14,7 @@ from eyebright.cli.check import check
 from eyebright.cli.draw import draw
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models, runs
-from eyebright.cli.use import evaluate, predict
+from eyebright.cli.use import evaluate, export, predict
 from eyebright.errors import EyebrightError, MissingExtraError
 
 INTERRUPTED = 130
@@ -38,7 +38,7 @@ def cli() -> None:
     """
 
 
-for command in (demo, check, train, compare, evaluate, predict, draw, models, runs, cache):
+for command in (demo, check, train, compare, evaluate, predict, export, draw, models, runs, cache):
     cli.add_command(command)
 
 

@@ -23,12 +23,15 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from eyebright.checking.findings import CheckReport
-    from eyebright.evaluation.compare import Comparison
+    from eyebright.evaluation.label_sets import AnyReport
+    from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant
     from eyebright.evaluation.report import EvaluationReport
     from eyebright.inference.predictor import Prediction
     from eyebright.jobs.cache import CacheContents
+    from eyebright.jobs.export import Export
     from eyebright.jobs.list_runs import ListedRun
     from eyebright.jobs.models import ListedModel
+    from eyebright.jobs.robustness import Robustness
 
 FINDINGS_NAMED = 5  # of each kind; the page shows all
 PARTS_NAMED = 5  # of those that are worse than the whole
@@ -142,23 +145,33 @@ def terminal_progress() -> Iterator[TerminalProgress]:
             signal.signal(number, handler)
 
 
-def print_report(report: EvaluationReport, *, per_class: bool = False) -> None:
+def print_report(report: AnyReport, *, per_class: bool = False) -> None:
     """What a classifier achieved, in words; with a table of its classes if asked."""
     print_line(str(report))
     if not per_class:
         return
     from rich.table import Table
 
+    from eyebright.evaluation.label_sets import LabelResult, LabelSetsReport
+
+    several = isinstance(report, LabelSetsReport)
     table = Table(box=None, pad_edge=False)
     table.add_column("class")
-    for name in ("precision", "recall", "95 % interval", "F1", "images"):
+    named = ["average precision", "threshold"] if several else []
+    for name in (*named, "precision", "recall", *([] if several else ["95 % interval"]), "F1", "images"):
         table.add_column(name, justify="right")
     for result in report.per_class:
         numbers = [f"{value:.3f}" for value in (result.precision, result.recall, result.f1)]
-        low, high = result.recall_low, result.recall_high
-        numbers.insert(2, "" if low is None or high is None else f"{low:.3f} to {high:.3f}")
+        if isinstance(result, LabelResult):
+            average = "" if result.average_precision is None else f"{result.average_precision:.3f}"
+            numbers = [average, f"{result.threshold:.2f}", *numbers]
+        else:
+            low, high = result.recall_low, result.recall_high
+            numbers.insert(2, "" if low is None or high is None else f"{low:.3f} to {high:.3f}")
         table.add_row(_cell(result.name), *numbers, f"{result.support:,}")
     _console().print(table)
+    if isinstance(report, LabelSetsReport):
+        return
     if report.measures:
         print_line()
         _print_measures(report)
@@ -186,24 +199,32 @@ def _print_measures(report: EvaluationReport) -> None:
     _console().print(table)
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """The networks side by side."""
+def print_comparison(comparison: AnyComparison) -> None:
+    """The networks side by side, and who is ahead."""
     from rich.table import Table
 
-    from eyebright.evaluation.compare import ranked
+    from eyebright.evaluation.compare import Comparison, compare_in_words, ranked
+    from eyebright.evaluation.label_sets_compare import compare_label_sets_in_words, rank_label_sets
     from eyebright.evaluation.report import interval_in_words, percent
     from eyebright.page import markup
 
+    rows: list[tuple[AnyContestant, str, str]]
+    if isinstance(comparison, Comparison):
+        first, words = "accuracy", compare_in_words(comparison)
+        rows = [(c, percent(c.report.accuracy), interval_in_words(c.report)) for c in ranked(comparison)]
+    else:
+        first, words = "mean average precision", compare_label_sets_in_words(comparison)
+        rows = [(c, *c.report.precision_apart()) for c in rank_label_sets(comparison)]
     table = Table(box=None, pad_edge=False)
     table.add_column("network")
-    for name in ("accuracy", "95 % interval", "macro F1", "time to train", "images/s", "one image", "size"):
+    for name in (first, "95 % interval", "macro F1", "time to train", "images/s", "one image", "size"):
         table.add_column(name, justify="right")
-    for contestant in ranked(comparison):
+    for contestant, value, interval in rows:
         report = contestant.report
         table.add_row(
             contestant.title,
-            percent(report.accuracy),
-            interval_in_words(report),
+            value,
+            interval,
             f"{report.macro_f1:.3f}",
             _plain(markup.duration(contestant.train_seconds)),
             _plain(markup.rate(report.images_per_second)),
@@ -211,6 +232,34 @@ def print_comparison(comparison: Comparison) -> None:
             _plain(markup.size(contestant.size_bytes)),
         )
     _console().print(table)
+    print_line()
+    print_line(words)
+
+
+def print_robustness(found: Robustness) -> None:
+    """Accuracy by corruption and severity, and by the number of views of each image."""
+    from rich.table import Table
+
+    from eyebright.evaluation.report import percent
+
+    if found.corruptions is not None:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("accuracy at severity")
+        for severity in range(1, 6):
+            table.add_column(str(severity), justify="right")
+        for result in found.corruptions.results:
+            table.add_row(result.name, *(percent(value) for value in result.accuracies))
+        _console().print(table)
+        print_line(str(found.corruptions))
+    if found.views:
+        table = Table(box=None, pad_edge=False)
+        for name in ("views", "accuracy", "95 % interval", "log loss", "gained", "lost", "p", "time"):
+            table.add_column(name, justify="right")
+        for view in found.views:
+            interval = f"{view.accuracy_low * 100:.1f} to {view.accuracy_high * 100:.1f} %"
+            numbers = (f"{view.log_loss:.3f}", str(view.gained), str(view.lost), f"{view.p_value:.2f}")
+            table.add_row(str(view.views), percent(view.accuracy), interval, *numbers, f"{view.cost:.1f} x")
+        _console().print(table)
 
 
 def _plain(text: str) -> str:
@@ -237,10 +286,12 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
             errors += 1
             table.add_row(_cell(answer.name), _cell(f"error: {answer.error}", "red"), "", "", "")
             continue
-        following = ", ".join(f"{name} {100 * share:.0f} %" for name, share in answer.top(3)[1:] if share >= 0.005)
-        confidence = f"{100 * (answer.confidence or 0):.1f} %"
+        others = [(name, share) for name, share in answer.probabilities.items() if name not in answer.labels][:2]
+        following = ", ".join(f"{name} {100 * share:.0f} %" for name, share in others if share >= 0.005)
+        confidence = "" if answer.confidence is None else f"{100 * answer.confidence:.1f} %"
+        labels = ", ".join(answer.labels) if answer.labels else "none of them"
         unsure = _cell(answer.unsure or "", "yellow")
-        table.add_row(_cell(answer.name), _cell(answer.label or ""), confidence, unsure, _cell(following))
+        table.add_row(_cell(answer.name), _cell(labels), confidence, unsure, _cell(following))
     more = 0
     for answer in rows:
         more += 1
@@ -250,6 +301,44 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
     if more:
         print_line(f"and {more:,} more; --out results.csv keeps all of them")
     return total + more, errors
+
+
+def print_export(export: Export) -> None:
+    """An exported engine beside torch: the same answers, and how fast."""
+    from rich.table import Table
+
+    from eyebright.evaluation.report import percent
+    from eyebright.metrics import wilson_interval
+    from eyebright.page.markup import rate
+
+    verified = export.verified
+    count = verified.num_images
+    table = Table(box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for name in ("torch", verified.engine):
+        table.add_column(name, justify="right", no_wrap=True)
+
+    def accuracy(correct: int) -> str:
+        low, high = wilson_interval(correct, count)
+        return f"{percent(correct / count)} ({100 * low:.1f} to {100 * high:.1f})"
+
+    def milliseconds(seconds: float) -> str:
+        return f"{1000 * seconds:.1f} ms"
+
+    speeds = (_plain(rate(speed)) for speed in (verified.torch_images_per_second, verified.images_per_second))
+    latencies = map(milliseconds, (verified.torch_latency_seconds, verified.latency_seconds))
+    table.add_row("same class as torch", "", f"{verified.num_agree:,} of {count:,}")
+    table.add_row("accuracy (95 % interval)", accuracy(verified.torch_correct), accuracy(verified.num_correct))
+    table.add_row("largest logit, and off by", f"{verified.largest_logit:.3g}", f"{verified.largest_difference:.2g}")
+    table.add_row("size", "", f"{verified.size_bytes / 1e6:.1f} MB")
+    table.add_row("one image", *latencies)
+    table.add_row("images a second", *speeds)
+    table.add_row("times torch", "1", f"{verified.speedup:.1f}")
+    console = _console()
+    console.print(table)
+    print_line()
+    print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images, decoded before, in turns.")
+    print_line(f"Export:      {export.path}")
 
 
 def _cell(text: str, style: str = "") -> Any:
@@ -321,6 +410,8 @@ def _result_of(run: ListedRun) -> str:
     """A run's result, or how far it is, or why it failed."""
     if run.state.accuracy is not None:
         return f"accuracy {100 * run.state.accuracy:.1f} % on test images"
+    if run.state.mean_average_precision is not None:
+        return f"mean average precision {run.state.mean_average_precision:.3f} on test images"
     if run.state.error is not None:
         return run.state.error.split("\n")[0][:80]
     if run.last is None:

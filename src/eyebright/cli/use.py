@@ -1,4 +1,4 @@
-"""The commands that use a saved classifier: evaluate, predict."""
+"""The commands that use a saved classifier: evaluate, predict, export."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import click
 from eyebright.cli import output
 
 SOME_UNREADABLE = 3
+ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
+engine_option = click.option(
+    "--engine", type=click.Choice(ENGINES), help="What runs the network; by default the fastest that was exported."
+)
 
 
 @click.command()
@@ -19,38 +23,65 @@ SOME_UNREADABLE = 3
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A JSON file for the numbers.")
 @click.option("--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved.")
-def evaluate(run: Path, data: Path, out: Path | None, decisions: Path | None) -> int:
+@click.option("--corruptions", is_flag=True, help="How it bears noise, blur, weather, JPEG and rotation instead.")
+@click.option("--tta", is_flag=True, help="What looking at several views of each image gives and costs instead.")
+@engine_option
+def evaluate(
+    run: Path,
+    data: Path,
+    out: Path | None,
+    decisions: Path | None,
+    corruptions: bool,
+    tta: bool,
+    engine: str | None,
+) -> int:
     """Measure the classifier in RUN on the labelled images of DATA.
 
-    Images that it was trained on are recognised by their content and left out.
+    Images that it was trained on are recognised by their content and left out. With --corruptions or --tta, --out may
+    be an .html page, too.
     """
     import json
 
+    if corruptions or tta:
+        steering = {"corruptions": corruptions, "tta": tta, "decisions": decisions, "engine": engine}
+        return _measure_robustness(run, data, out, **steering)
     from eyebright.jobs.evaluate import evaluate as measure
     from eyebright.jobs.runs import write_text
 
     with output.terminal_progress() as progress:
-        report = measure(run, data, decisions=decisions, progress=progress)
+        report = measure(run, data, decisions=decisions, engine=engine, progress=progress)
     if out is not None:
         write_text(out, json.dumps(report.to_dict(), indent=1) + "\n")
     output.print_report(report, per_class=True)
     return SOME_UNREADABLE if report.unreadable else 0
 
 
+def _measure_robustness(run: Path, data: Path, out: Path | None, **steering: Any) -> int:
+    from eyebright.jobs.robustness import check_suffix, measure_robustness, write_robustness
+
+    if out is not None:
+        check_suffix(out)
+    with output.terminal_progress() as progress:
+        found = measure_robustness(run, data, **steering, progress=progress)
+    if out is not None:
+        write_robustness(out, found)
+    output.print_robustness(found)
+    return 0
+
+
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=str)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv or .jsonl file.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to this .csv, .jsonl or .parquet file."
+)
+@engine_option
+@click.option("--resume", is_flag=True, help="Go on with what an interrupted call has left of --out.")
 @click.option("--error-rate", type=float, help="How many of the answers that are not unsure may be wrong; 0.05.")
 @click.option("--coverage", type=float, help="How many of the sets of classes are to hold the true one; 0.9.")
 @click.option("--sets", type=str, help="How sets are made: lac (the default, small) or raps (large for hard images).")
 def predict(
-    run: Path,
-    images: Sequence[str],
-    out: Path | None,
-    error_rate: float | None,
-    coverage: float | None,
-    sets: str | None,
+    run: Path, images: Sequence[str], out: Path | None, resume: bool, engine: str | None, **promises: Any
 ) -> int:
     """Classify IMAGES with the classifier in RUN.
 
@@ -59,20 +90,54 @@ def predict(
     image is unlike those of the training.
     """
     from eyebright.jobs.predict import predict as answer
-    from eyebright.jobs.predict import write_csv, write_predictions
+    from eyebright.jobs.predict import predict_into, write_csv
 
+    if resume and out is None:
+        raise click.UsageError("--resume goes on with a file; give the same --out as before")
     piped = sys.stdin.buffer.read() if "-" in images else b""
     with output.terminal_progress() as progress:
-        asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
-        asked = {name: value for name, value in asked.items() if value is not None}
-        answers = answer(run, images, piped=piped, progress=progress, **asked)
+        asked = {name: value for name, value in {"engine": engine, **promises}.items() if value is not None}
         if out is not None:
-            total, errors = write_predictions(out, answers.predictions, answers.class_names)
+            total, errors = predict_into(out, run, images, piped=piped, resume=resume, progress=progress, **asked)
             output.print_line(f"{total:,} answers in {out}")
-        elif output.is_terminal():
-            total, errors = output.print_predictions(answers.predictions)
         else:
-            total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
+            answers = answer(run, images, piped=piped, progress=progress, **asked)
+            if output.is_terminal():
+                total, errors = output.print_predictions(answers.predictions)
+            else:
+                total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
     if errors:
         output.print_error(f"{errors:,} of {total:,} images could not be read")
     return SOME_UNREADABLE if errors else 0
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--to",
+    type=click.Choice(("onnx", "openvino", "torch")),
+    default="onnx",
+    show_default=True,
+    help="For which engine.",
+)
+@click.option("--int8", is_flag=True, help="A quarter of the size and several times as fast; not for torch.")
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(min=0),
+    default=0.5,
+    show_default=True,
+    help="How many points of accuracy it may lose on the test images.",
+)
+def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float) -> int:
+    """Export the classifier in RUN to a faster engine, and prove on its test images that it answers the same.
+
+    The result is put into RUN's bundle, where predict and evaluate find it; with onnx or openvino they need no torch.
+    torch means bfloat16. DATA says where RUN's images are, if they have moved.
+    """
+    from eyebright.jobs.export import export as write
+
+    with output.terminal_progress() as progress:
+        exported = write(run, to=to, int8=int8, data=data, max_drop=max_drop, progress=progress)
+    output.print_export(exported)
+    return 0

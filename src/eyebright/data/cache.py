@@ -240,10 +240,15 @@ def hash_content(content: bytes | NDArray[Any]) -> bytes:
 
 def _fingerprint(table: SampleTable, digests: Sequence[bytes]) -> str:
     lines = (
-        b"\0".join((name.encode("utf-8", "surrogateescape"), table.classes[label].encode(), digest.hex().encode()))
-        for name, label, digest in zip(table.names, table.labels.tolist(), digests, strict=True)
+        b"\0".join((name.encode("utf-8", "surrogateescape"), *labels, digest.hex().encode()))
+        for name, labels, digest in zip(table.names, _spell_labels(table), digests, strict=True)
     )
     return hashlib.sha256(b"\0\0".join(sorted(lines))).hexdigest()
+
+
+def _spell_labels(table: SampleTable) -> Iterator[list[bytes]]:
+    for row in range(len(table)):
+        yield [label.encode() for label in table.labels_of(row)]
 
 
 def _empty(shape: tuple[int, ...], memory_limit: int) -> NDArray[np.uint8]:

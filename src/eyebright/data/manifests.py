@@ -22,7 +22,7 @@ from eyebright.errors import DataError, nearest, printable
 
 COLUMNS = ("path", "label", "labels", "split", "group")
 _DELIMITERS = (",", ";", "\t")
-_BETWEEN_LABELS = "|"
+BETWEEN_LABELS = "|"
 
 Cells = Mapping[str, str | Sequence[str]]
 """Column -> text; the labels of a sample may be a list already."""
@@ -169,7 +169,7 @@ def _row(
         raise DataError(f"{shown} has no path")
     found = cells[column]
     if isinstance(found, str):
-        found = found.split(_BETWEEN_LABELS) if column == "labels" else [found]
+        found = found.split(BETWEEN_LABELS) if column == "labels" else [found]
     raw = [label for label in found if label.strip()]
     if not raw:
         raise DataError(f"{shown} has no {column}")

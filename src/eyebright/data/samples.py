@@ -92,6 +92,12 @@ class SampleTable:
             found = self.label_sets.sum(axis=0)
         return {name: int(n) for name, n in zip(self.classes, found, strict=True)}
 
+    def labels_of(self, row: int) -> tuple[str, ...]:
+        """The names of a sample's classes."""
+        if self.label_sets is None:
+            return (self.classes[self.labels[row]],)
+        return tuple(self.classes[label] for label in np.flatnonzero(self.label_sets[row]).tolist())
+
     def with_classes(self, classes: Sequence[str]) -> SampleTable:
         """The same samples with labels renumbered to another list of classes, matched by name.
 
@@ -122,6 +128,12 @@ class SampleTable:
         if self.label_sets is not None:
             several = int((self.label_sets.sum(axis=1) > 1).sum())
             raise DataError(
-                f"the data give several labels to a sample ({several:,} of {len(self):,} have more than one), which "
-                "can be read but not yet learned or measured; give one label each, in a column named label"
+                f"the data give several labels to a sample ({several:,} of {len(self):,} have more than one), but the "
+                "classifier knows one label for each; give one each, in a column named label"
             )
+
+    def targets(self) -> NDArray[np.float32]:
+        """(N, K) 1 for the classes that a sample has, else 0."""
+        if self.label_sets is not None:
+            return self.label_sets.astype(np.float32)
+        return np.eye(len(self.classes), dtype=np.float32)[self.labels]

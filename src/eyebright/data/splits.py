@@ -65,6 +65,7 @@ def assign_splits(
     for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if not 0 < fraction < 1:
             raise SettingsError(f"{name} is {fraction}; it must be above 0 and below 1")
+    whole, table = table, _by_rarest(table)
     given = set(table.splits.tolist()) - {UNASSIGNED}
     splits = _follow_groups(table)
     pool = np.flatnonzero((splits == UNASSIGNED) | (splits == _TRAIN))
@@ -88,8 +89,21 @@ def assign_splits(
             wanted, quota = _share(units, val_fraction, len(table.classes))
             chosen = _stand_in(units, _leave(units, wanted, spare=1), quota)
             splits[pool[left][chosen[units.unit_of]]] = _VAL
-    _check(table, splits)
-    return replace(table, splits=splits, notes=(*table.notes, *notes, *_notes(table, splits, given)))
+    _check(whole, splits)
+    return replace(whole, splits=splits, notes=(*whole.notes, *notes, *_notes(whole, splits, given)))
+
+
+def _by_rarest(table: SampleTable) -> SampleTable:
+    """Each sample under the rarest of its classes: common classes get their share anyway, and rare ones must."""
+    if table.label_sets is None:
+        return table
+    counts = table.label_sets.sum(axis=0)
+    return replace(table, labels=np.where(table.label_sets, counts, len(table) + 1).argmin(axis=1).astype(np.int64))
+
+
+def _count(table: SampleTable, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(K,) how many of the chosen samples have each class."""
+    return np.array(list(table.take(np.flatnonzero(chosen)).counts().values()), dtype=np.int64)
 
 
 def _leave(units: Units, wanted: NDArray[np.bool_], *, spare: int) -> NDArray[np.bool_]:
@@ -184,7 +198,7 @@ def _follow_groups(table: SampleTable) -> NDArray[np.int8]:
 
 
 def _check(table: SampleTable, splits: NDArray[np.int8]) -> None:
-    trained = np.bincount(table.labels[splits == _TRAIN], minlength=len(table.classes))
+    trained = _count(table, splits == _TRAIN)
     without = [name for name, count in zip(table.classes, trained, strict=True) if not count]
     if without:
         raise DataError(
@@ -234,7 +248,7 @@ def _notes(table: SampleTable, splits: NDArray[np.int8], given: set[int]) -> lis
             f"{counted(len(single), 'class has', 'classes have')} a single image, which is trained on and never "
             f"tested: {listed(single)}"
         )
-    tested = np.bincount(table.labels[splits == _TEST], minlength=len(table.classes))
+    tested = _count(table, splits == _TEST)
     untested = [name for name, count in zip(table.classes, tested, strict=True) if not count and counts[name] > 1]
     if untested:
         notes.append(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from eyebright.errors import DataError
+from eyebright.evaluation.facts import ComparisonFacts, NetworkFacts
 from eyebright.evaluation.pairs import Difference, Pair, list_pairs
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.evaluation.report import EvaluationReport, interval_in_words, percent
@@ -16,55 +17,11 @@ REPORT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvePoint:
-    """One point of a learning curve."""
-
-    x: float
-    """The epoch, from 1, or the L2 strength tried."""
-    train_loss: float | None
-    val_loss: float | None
-    val_accuracy: float | None
-    """A fraction."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contestant:
+class Contestant(NetworkFacts):
     """One trained network, what it cost and what it achieved."""
 
-    model: str
-    """The catalogue's name, such as "resnet50"."""
-    title: str
-    """As people write it, such as "ResNet-50"."""
-    sentence: str
-    """What the network is, in one sentence."""
     report: EvaluationReport
     """On the test split."""
-    curve: tuple[CurvePoint, ...]
-    """In the order of training; empty where none was kept."""
-    curve_kind: Literal["epochs", "regularisation"]
-    """What the curve runs over: epochs, or the L2 strengths tried for a head on a frozen backbone."""
-    parameters: int
-    multiply_adds: int
-    """For one image at `image_size`."""
-    size_bytes: int
-    """Of the weights file as delivered."""
-    train_seconds: float
-    image_size: int
-    """The side in pixels of the square that the network sees."""
-    weights: str
-    """Where it started: "from scratch", or the pretrained weights in words."""
-    effort: str
-    """The dial: "quick", "standard" or "best"."""
-    latency_ms: float | None = None
-    """How long one image alone takes, already decoded, on the median; None, as all that follow, where not measured."""
-    slow_latency_ms: float | None = None
-    """What 99 of 100 such images stay below."""
-    latency_count: int | None = None
-    """How many images that rests on."""
-    train_memory_bytes: int | None = None
-    """The most memory the process held while it trained, all of it: libraries and images too."""
-    predict_memory_bytes: int | None = None
-    """The same while it classified the test images."""
 
     @property
     def images_per_second(self) -> float:
@@ -73,29 +30,10 @@ class Contestant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(ComparisonFacts):
     """Contestants that trained on the same split with the same seed; one alone is a single run."""
 
-    data_name: str
-    """What the user gave: a folder's or an archive's name."""
-    split_counts: dict[str, int]
-    """Images per split: train, val, test."""
-    class_counts: dict[str, int]
-    """Images per class over all splits, by name."""
-    seed: int
-    date: str
-    """When, as people read it, such as "2026-11-24 14:05"."""
-    versions: dict[str, str]
-    """Packages and their versions, by name."""
-    machine: str
-    """Processor, cores and memory, in words."""
-    command: str
-    """What to type to get the same again; empty where it was called from Python."""
     contestants: tuple[Contestant, ...]
-    notes: tuple[str, ...] = ()
-    """What the reader should know before believing the numbers, one sentence each."""
-    version: int = 1
-    """Of the schema of `report.json`; docs/report.md tells of it."""
 
     def __post_init__(self) -> None:
         if not self.contestants:

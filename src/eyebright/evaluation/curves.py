@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from eyebright.evaluation.compare import Contestant, CurvePoint
+from eyebright.evaluation.facts import CurvePoint, NetworkFacts
 from eyebright.evaluation.report import percent
 from eyebright.page import markup
 
@@ -35,7 +35,7 @@ class _Axis:
         return _TOP + (1 - min(1.0, max(0.0, share))) * (_HEIGHT - _TOP - _BOTTOM)
 
 
-def render_curves(contestants: Sequence[Contestant]) -> str:
+def render_curves(contestants: Sequence[NetworkFacts]) -> str:
     """One card per contestant: validation accuracy, and the losses below it. Accuracy axes are shared."""
     accuracies = [p.val_accuracy for c in contestants for p in c.curve if _known(p.val_accuracy)]
     axis = _accuracy_axis([a for a in accuracies if a is not None])
@@ -55,7 +55,7 @@ def best_point(points: Sequence[CurvePoint]) -> int | None:
     return min(losses, key=losses.__getitem__) if losses else None
 
 
-def _card(contestant: Contestant, accuracy_axis: _Axis) -> str:
+def _card(contestant: NetworkFacts, accuracy_axis: _Axis) -> str:
     title = f"<h3>{markup.text(contestant.title)}</h3>"
     points = contestant.curve
     if contestant.curve_kind == "regularisation":

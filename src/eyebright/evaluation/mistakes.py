@@ -70,12 +70,12 @@ def render_mistakes(contestants: Sequence[Contestant], read_thumbnail: ReadThumb
         for mistake in contestant.report.mistakes[:_MISTAKES]:
             if mistake.name not in shown:
                 alt = f"Image labelled {mistake.label}"
-                shown[mistake.name] = thumbnail(_read(read_thumbnail, mistake.name), alt)
+                shown[mistake.name] = thumbnail(read_or_none(read_thumbnail, mistake.name), alt)
             figures.append(
                 f'<figure class="mistake">{shown[mistake.name]}<figcaption>'
                 f"<span>said <b>{markup.name(mistake.predicted)}</b> {_sureness(mistake.confidence)}</span>"
                 f"<span>labelled <b>{markup.name(mistake.label)}</b></span>"
-                f'<small title="{markup.text(mistake.place)}">{markup.name(_end_of(mistake.place))}</small>'
+                f'<small title="{markup.text(mistake.place)}">{markup.name(end_of_place(mistake.place))}</small>'
                 "</figcaption></figure>"
             )
         title = f"<h3>{markup.text(contestant.title)}</h3>"
@@ -106,14 +106,14 @@ def render_examples(contestants: Sequence[Contestant], read_thumbnail: ReadThumb
 
 def _example(example: Example, read_thumbnail: ReadThumbnail, shown: dict[str, str]) -> str:
     if example.name not in shown:
-        shown[example.name] = thumbnail(_read(read_thumbnail, example.name), f"Image labelled {example.label}")
+        shown[example.name] = thumbnail(read_or_none(read_thumbnail, example.name), f"Image labelled {example.label}")
     right = example.label == example.predicted
     labelled = "and is right" if right else f"labelled <b>{markup.name(example.label)}</b>"
     return (
         f'<figure class="mistake">{shown[example.name]}<figcaption>'
         f"<span>said <b>{markup.name(example.predicted)}</b> {_sureness(example.confidence)}</span>"
         f"<span>{labelled}</span>"
-        f'<small title="{markup.text(example.place)}">{markup.name(_end_of(example.place))}</small>'
+        f'<small title="{markup.text(example.place)}">{markup.name(end_of_place(example.place))}</small>'
         "</figcaption></figure>"
     )
 
@@ -240,13 +240,14 @@ def _sureness(confidence: float) -> str:
     return markup.text("100 %" if confidence >= 1 else f"{min(99, round(confidence * 100))} %")
 
 
-def _end_of(place: str) -> str:
+def end_of_place(place: str) -> str:
     """The last two parts of a path, which are what tells one image from another."""
     parts = place.replace("\\", "/").split("/")
     return "/".join(parts[-2:])
 
 
-def _read(read_thumbnail: ReadThumbnail, name: str) -> NDArray[np.uint8] | None:
+def read_or_none(read_thumbnail: ReadThumbnail, name: str) -> NDArray[np.uint8] | None:
+    """The image, or None where it can't be read."""
     try:
         return read_thumbnail(name)
     except ImageError:

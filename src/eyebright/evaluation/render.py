@@ -9,10 +9,16 @@ from collections.abc import Sequence
 from importlib import resources
 
 from eyebright.errors import DataError
+from eyebright.evaluation.blocks import (
+    assemble_page,
+    render_class_counts,
+    render_learning,
+    render_networks,
+    render_reproduction,
+    render_unreadable,
+)
 from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, ranked, verdict
 from eyebright.evaluation.confidence import is_measured, render_confidence
-from eyebright.evaluation.curves import render_curves
-from eyebright.evaluation.method import render_method, render_networks
 from eyebright.evaluation.mistakes import (
     MATRIX_CLASSES,
     ReadThumbnail,
@@ -22,12 +28,9 @@ from eyebright.evaluation.mistakes import (
     render_mistakes,
     wrong_for_all,
 )
-from eyebright.evaluation.report import Unreadable, interval_in_words, percent, trust_in_words
+from eyebright.evaluation.report import interval_in_words, percent, trust_in_words
 from eyebright.evaluation.tables import render_costs, render_numbers, render_pairs, render_slices
 from eyebright.page import markup
-from eyebright.page.document import build_page
-
-_UNREADABLE_SHOWN = 200
 
 
 def render_comparison(comparison: Comparison, read_thumbnail: ReadThumbnail) -> str:
@@ -61,7 +64,7 @@ def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -
     sections = [
         ("side-by-side" if len(order) > 1 else "result", *_results(comparison, order)),
         ("confidence", "How far confidence can be trusted", _confidence_block(order)),
-        ("learning", "How they learned" if len(order) > 1 else "How it learned", _curves_block(order)),
+        ("learning", "How they learned" if len(order) > 1 else "How it learned", render_learning(order)),
         ("confusions", "What is taken for what", _confusion_words(many_classes) + render_confusions(order)),
         ("mistakes", "The surest mistakes", _mistake_words(order) + render_mistakes(order, read_thumbnail)),
         (
@@ -73,46 +76,17 @@ def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -
         ("parts", "Where it does worst" if len(order) == 1 else "Where they do worst", _slices_block(order)),
         ("costs", "What it costs" if len(order) == 1 else "What they cost", render_costs(order)),
         ("networks", "What each network is" if len(order) > 1 else "What the network is", render_networks(order)),
-        ("measured", "How this was measured", render_method(comparison)),
+        ("measured", "How this was measured", _measured(comparison)),
     ]
     if len(order) > 1:
         sections.insert(1, ("pairs", "Is one really better?", f"<p>{_PAIR_WORDS}</p>" + render_pairs(comparison)))
     unreadable = order[0].report.unreadable
     if unreadable:
         place = next(i for i, (anchor, _, _) in enumerate(sections) if anchor == "classes")
-        sections.insert(place, ("unreadable", "Images that could not be read", _unreadable(unreadable)))
+        sections.insert(place, ("unreadable", "Images that could not be read", render_unreadable(unreadable)))
     sections = [section for section in sections if section[2]]
-    links = "".join(f'<a href="#{anchor}">{title}</a>' for anchor, title, _ in sections)
-    blocks = "".join(
-        f'<section id="{anchor}" aria-labelledby="{anchor}-title"><h2 id="{anchor}-title">{title}</h2>{body}</section>'
-        for anchor, title, body in sections
-    )
-    return build_page(
-        f"{verdict(comparison)} \u2013 {comparison.data_name}",
-        f'<main>{_header(comparison, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>',
-        style=resources.files("eyebright.evaluation").joinpath("report.css").read_text(encoding="utf-8"),
-    )
-
-
-def _header(comparison: Comparison, kind: str) -> str:
-    facts = [
-        markup.name(comparison.data_name),
-        markup.plural(sum(comparison.class_counts.values()), "image"),
-        f"{markup.plural(len(comparison.class_counts), 'class')}",
-        markup.text(comparison.date),
-    ]
-    notes = "".join(f"<li>{markup.text(note)}</li>" for note in comparison.notes)
-    warning = f'<aside class="notes"><h2>Before you rely on this</h2><ul>{notes}</ul></aside>' if notes else ""
-    return (
-        f'<header><p class="kicker">Eyebright {kind}</p><h1>{_unbroken(verdict(comparison))}</h1>'
-        f'<p class="lead">{markup.text(compare_in_words(comparison))}</p>'
-        f'<ul class="facts">{"".join(f"<li>{fact}</li>" for fact in facts)}</ul></header>{warning}'
-    )
-
-
-def _unbroken(title: str) -> str:
-    """A title whose names (ResNet-50) are not broken at their hyphens."""
-    return markup.text(title).replace("-", "&#8209;")
+    style = resources.files("eyebright.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    return assemble_page(comparison, verdict(comparison), compare_in_words(comparison), kind, sections, style=style)
 
 
 def _results(comparison: Comparison, order: Sequence[Contestant]) -> tuple[str, str]:
@@ -163,16 +137,6 @@ def _result_row(contestant: Contestant, *, top5: bool) -> str:
         f"<small>{markup.text(contestant.weights)}</small></th>"
         f'<td role="cell" class="accuracy">{accuracy}</td>{cells}</tr>'
     )
-
-
-def _curves_block(order: Sequence[Contestant]) -> str:
-    words = (
-        "Measured on the validation images: not trained on, but used to choose among these. A ring marks what was "
-        "kept: the lowest loss."
-    )
-    if len(order) > 1:
-        words += " All accuracy axes are the same."
-    return f"<p>{words}</p>" + render_curves(order)
 
 
 _PAIR_WORDS = (
@@ -245,16 +209,34 @@ def _mistake_words(order: Sequence[Contestant]) -> str:
     return f"<p>{words}</p>"
 
 
-def _unreadable(unreadable: Sequence[Unreadable]) -> str:
-    items = "".join(
-        f"<li><code>{markup.name(image.name)}</code> {markup.text(image.reason)}</li>"
-        for image in unreadable[:_UNREADABLE_SHOWN]
+def _measured(comparison: Comparison) -> str:
+    report = ranked(comparison)[0].report
+    sureness = "".join(
+        f"<li>{markup.text(c.title)}: log loss {c.report.log_loss:.3f}, calibration error "
+        f"{percent(c.report.calibration_error)}</li>"
+        for c in ranked(comparison)
+        if c.report.log_loss is not None and c.report.calibration_error is not None
     )
-    more = len(unreadable) - _UNREADABLE_SHOWN
-    if more > 0:
-        items += f"<li>and {more:,} more, named in report.json</li>"
-    words = f"<p>{markup.plural(len(unreadable), 'test image')} could not be read. Each counts as an error.</p>"
-    listed = f'<ul class="plain-list">{items}</ul>'
-    if len(unreadable) > 8:
-        listed = f"<details><summary>Which, and why</summary>{listed}</details>"
-    return words + listed
+    top5 = (
+        "Top-5 accuracy counts an answer as right when the label is among the five likeliest classes. "
+        if report.top5_accuracy is not None
+        else ""
+    )
+    pair = (
+        "Two networks are called different when McNemar's exact test on the same images gives a probability below 5 %, "
+        "after Holm's correction for all pairs; the range of a difference comes from the paired bootstrap. "
+        if len(comparison.contestants) > 1
+        else ""
+    )
+    return (
+        f"{render_reproduction(comparison)}"
+        f"<p>Accuracy is the share of test images whose likeliest class is their label, with Wilson's 95 % interval. "
+        f"{pair}{top5}"
+        "Macro F1 is the mean of all classes' F1, so that small classes count as much as large ones. "
+        "Its interval, and those of all numbers but shares, come from drawing the test images anew a thousand times, "
+        "class by class. Images per second include reading and decoding. An image that could not be read counts as an "
+        "error.</p>"
+        "<details><summary>Images per class, and how far confidences can be trusted</summary>"
+        f"<p>Calibration error is the mean gap between confidence and accuracy: at 5 %, answers given with 90 % are "
+        f"typically right 85 or 95 times in 100.</p><ul>{sureness}</ul>{render_class_counts(comparison)}</details>"
+    )

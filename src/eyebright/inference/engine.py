@@ -5,24 +5,24 @@ Shapes: N images, C channels, S side that the network sees, D embedding width, K
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class Engine(Protocol):
-    """A network ready to run. Safe to call from one thread at a time."""
+    """A network ready to run. Pixels go in: each engine normalises them itself. One thread at a time."""
 
-    def run(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Normalised images (N, C, S, S) -> logits (N, K)."""
+    @property
+    def name(self) -> str:
+        """What `--engine` calls it."""
         ...
 
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pixels (N, C, S, S), in any memory layout -> logits (N, K)."""
+        ...
 
-@runtime_checkable
-class EmbeddingEngine(Engine, Protocol):
-    """An engine that also tells what the network's head looks at; without it, no image is called unlike the others."""
-
-    def run_with_embeddings(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Normalised images (N, C, S, S) -> logits (N, K) and embeddings (N, D), in one pass."""
+    def run_and_embed(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Pixels (N, C, S, S) -> logits (N, K), and what the head looked at (N, D), in one pass."""
         ...

@@ -1,48 +1,140 @@
-"""Opening a saved classifier."""
+"""Opening a saved classifier with the fastest engine that was verified for it."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from eyebright.bundle.calibrated import read_calibration
-from eyebright.bundle.manifest import find_bundle, read_manifest
+from eyebright.bundle.engines import (
+    LIBRARIES,
+    ONNX,
+    ONNX_INT8,
+    OPENVINO,
+    OPENVINO_INT8,
+    TORCH,
+    TORCH_BF16,
+    VerifiedEngine,
+    read_engines,
+)
+from eyebright.bundle.manifest import Manifest, find_bundle, read_manifest
+from eyebright.bundle.sealed import show
 from eyebright.calibration.calibration import Promises
-from eyebright.errors import MissingExtraError
+from eyebright.errors import BundleError, MissingExtraError, SettingsError, nearest
+from eyebright.inference.engine import Engine
 from eyebright.inference.predictor import Predictor
 
 
 def load(
     path: str | Path,
     *,
+    engine: str | None = None,
     error_rate: float = Promises.error_rate,
     coverage: float = Promises.coverage,
     sets: str = Promises.sets,
 ) -> Predictor:
     """A predictor from a run's folder or a bundle.
 
+    Without an `engine`, the fastest of those that `eyebright export` has verified for this bundle and that are
+    installed here is taken; an exported one, which needs no torch, before torch; without any, torch in float32.
+
     Args:
         path: the folder that training wrote, or the bundle inside it.
+        engine: "torch", "torch-bf16", "onnx", "onnx-int8", "openvino" or "openvino-int8".
         error_rate: answers are called unsure until no more than this share of the others is wrong.
         coverage: how often the set of a prediction is to hold the true class.
         sets: how sets are made, "lac" (smallest) or "raps" (larger for harder images).
 
     Raises:
-        SettingsError: a share is not between 0 and 1, or there is no such way to make sets.
-        BundleError: there is none, or it is damaged, altered, or from a newer Eyebright.
-        MissingExtraError: torch is not installed.
+        BundleError: there is none, it is damaged, altered or from a newer Eyebright, or the engine was not exported.
+        MissingExtraError: the engine's library is not installed.
+        SettingsError: there is no such engine or way to make sets, or a share is not between 0 and 1.
     """
     promises = Promises(error_rate=error_rate, coverage=coverage, sets=sets)
     folder = find_bundle(Path(path))
-    read_manifest(folder)  # a damaged bundle is named as such even where torch is missing
+    if engine is not None and engine not in LIBRARIES:
+        raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, LIBRARIES)}')
+    manifest = read_manifest(folder, files=False)
+    verified = read_engines(folder, manifest)
+    chosen = _fastest(verified) if engine is None else engine
+    record = next((found for found in verified if found.engine == chosen), None)
+    if record is None and chosen != TORCH:
+        kind = f"--to {chosen.removesuffix('-bf16').replace('-int8', ' --int8')}"
+        raise BundleError(f"{show(folder)} has no engine {chosen} yet; make it with: eyebright export RUN {kind}")
+    calibration = read_calibration(folder, manifest)
+    if calibration is not None:
+        calibration = calibration.promising(promises)
+    return Predictor(_OPENERS[chosen](folder, manifest, record), manifest, calibration)
+
+
+def _fastest(verified: tuple[VerifiedEngine, ...]) -> str:
+    """The name of the engine to take where none was asked for."""
+    installed = [found for found in verified if find_spec(LIBRARIES[found.engine])]
+    exported = [found for found in installed if found.file is not None]
+    here = exported or [found for found in installed if found.speedup > 1 and _has_bfloat16()]
+    # Each against torch in the same minute: what was measured on another day, under another load, is no comparison.
+    return max(here, key=lambda found: found.speedup).engine if here else TORCH
+
+
+def _has_bfloat16() -> bool:
+    from eyebright.embedding.embed import computes_bfloat16
+
+    return computes_bfloat16("cpu")
+
+
+def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
     try:
         from eyebright.bundle.store import load_bundle
         from eyebright.inference.torch_engine import TorchEngine
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise MissingExtraError("prediction from a bundle of torch weights", "train") from error
-    loaded = load_bundle(folder)
-    calibration = read_calibration(folder, loaded.manifest)
-    if calibration is not None:
-        calibration = calibration.promising(promises)
-    return Predictor(TorchEngine(loaded.model), loaded.manifest, calibration)
+        read_manifest(folder)  # a damaged bundle is named as such even where torch is missing
+        raise MissingExtraError(
+            "prediction from a bundle of torch weights (export it where torch is, to do without)", "train"
+        ) from error
+    return TorchEngine(load_bundle(folder).model, manifest.preprocessing, bfloat16=record is not None)
+
+
+def _open_onnx(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
+    from eyebright.inference.onnx_engine import OnnxEngine
+
+    assert record is not None
+    return OnnxEngine(*_read(folder, manifest, record), name=record.engine, shown=show(folder / str(record.file)))
+
+
+def _open_openvino(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
+    try:
+        from eyebright.inference.openvino_engine import OpenvinoEngine
+    except ModuleNotFoundError as error:
+        if error.name != "openvino":
+            raise
+        raise MissingExtraError("the engine openvino", "openvino") from error
+    assert record is not None
+    return OpenvinoEngine(*_read(folder, manifest, record), name=record.engine, shown=show(folder / str(record.file)))
+
+
+def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[bytes, Manifest]:
+    """The exported file, once it is the one that was verified; and the manifest, beside which it is opened."""
+    assert record.file is not None
+    path = folder / record.file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{show(path)} can't be read: {error.strerror or error}; export again") from error
+    # Hashed as it was read, once: what runs is what was verified.
+    if hashlib.sha256(content).hexdigest() != manifest.files[record.file]:
+        raise BundleError(f"{show(path)} was altered or cut short since it was exported; export again")
+    return content, manifest
+
+
+_OPENERS: dict[str, Callable[[Path, Manifest, VerifiedEngine | None], Engine]] = {
+    TORCH: _open_torch,
+    TORCH_BF16: _open_torch,
+    ONNX: _open_onnx,
+    ONNX_INT8: _open_onnx,
+    OPENVINO: _open_openvino,
+    OPENVINO_INT8: _open_openvino,
+}

@@ -20,7 +20,7 @@ from eyebright.data.cache import iter_squares
 from eyebright.data.decode import decode_anything
 from eyebright.data.samples import ImageStore
 from eyebright.errors import ImageError
-from eyebright.inference.engine import EmbeddingEngine, Engine
+from eyebright.inference.engine import Engine
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
 
@@ -34,11 +34,15 @@ class Prediction:
     name: str
     """The image's path as it was given, or what it is: "bytes", "array 3"."""
     label: str | None
-    """The likeliest class; None if the image could not be read."""
+    """The likeliest class; None if the image could not be read, or has none of the classes that it might have."""
     confidence: float | None
-    """Its probability, in [0, 1]; calibrated on the validation images, unless the bundle has no calibration."""
+    """Its probability, in [0, 1]; calibrated on the validation images, unless the bundle has no calibration. None where
+    there is no label."""
     probabilities: Mapping[str, float]
-    """Of every class by name, likeliest first; empty if the image could not be read."""
+    """Of every class by name, likeliest first; empty if the image could not be read. They sum to 1 where an image has
+    exactly one class; where it may have several, each is for itself."""
+    labels: tuple[str, ...] = ()
+    """The classes that the image has, likeliest first: one, or any number where the classifier learned so."""
     set: tuple[str, ...] = ()
     """The classes that can't be ruled out, likeliest first: it holds the true one as often as was asked for (90 % of
     the time by default); empty if the image could not be read or the bundle has no calibration."""
@@ -80,6 +84,11 @@ class Predictor:
         self._engine = engine
         self.manifest = manifest
         self.calibration = calibration
+
+    @property
+    def engine(self) -> str:
+        """What runs the network, as `--engine` calls it."""
+        return self._engine.name
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -185,27 +194,36 @@ class Predictor:
 
     def logits(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> logits (N, K), as the network gives them."""
-        return self._engine.run(self.preprocessing.normalise(self.preprocessing.crop(squares)))
+        return self._engine.run(self._pixels(squares))
+
+    def predict_squares(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> probabilities (N, K)."""
+        return self._run(squares)[0]
+
+    def warm_up(self) -> None:
+        """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
+        side = self.preprocessing.resize
+        self.logits(np.zeros((BATCH_SIZE, side, side, self.preprocessing.channels), dtype=np.uint8))
 
     @property
     def _measures_novelty(self) -> bool:
         """Whether images can be told that are unlike the training images."""
-        return (
-            self.calibration is not None
-            and self.calibration.references is not None
-            and isinstance(self._engine, EmbeddingEngine)
-        )
+        return self.calibration is not None and self.calibration.references is not None
+
+    def _pixels(self, squares: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(N, R, R, C) -> (N, C, S, S)"""
+        return np.moveaxis(self.preprocessing.crop(squares), 3, 1)
 
     def _run(self, squares: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """(N, R, R, C) uint8 -> probabilities (N, K), and novelty (N,) if it is measured."""
+        if self.manifest.several_labels:
+            return sigmoid(self.logits(squares)), None
         if self.calibration is None:
             return softmax(self.logits(squares)), None
         temperature = self.calibration.temperature
         if not self._measures_novelty:
             return softmax(self.logits(squares), temperature), None
-        assert isinstance(self._engine, EmbeddingEngine)
-        images = self.preprocessing.normalise(self.preprocessing.crop(squares))
-        logits, embeddings = self._engine.run_with_embeddings(images)
+        logits, embeddings = self._engine.run_and_embed(self._pixels(squares))
         return softmax(logits, temperature), self.calibration.measure_novelty(embeddings)
 
     def _answers(
@@ -225,7 +243,10 @@ class Predictor:
                 continue
             order = np.argsort(-probabilities[row], kind="stable")
             ranked = {self.class_names[index]: float(probabilities[row, index]) for index in order}
-            best = self.class_names[order[0]]
+            labels = tuple(ranked)[:1]
+            if self.manifest.thresholds is not None:
+                present = probabilities[row] >= np.asarray(self.manifest.thresholds, dtype=np.float32)
+                labels = tuple(self.class_names[index] for index in order if present[index])
             inside, unsure = (), None
             if judged is not None:
                 inside = tuple(self.class_names[index] for index in order if judged.sets[row, index])
@@ -233,9 +254,10 @@ class Predictor:
             answers.append(
                 Prediction(
                     name=name,
-                    label=best,
-                    confidence=ranked[best],
+                    label=labels[0] if labels else None,
+                    confidence=ranked[labels[0]] if labels else None,
                     probabilities=ranked,
+                    labels=labels,
                     set=inside,
                     unsure=unsure,
                 )
@@ -249,6 +271,12 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     shifted -= shifted.max(axis=1, keepdims=True)
     weights = np.exp(shifted)
     probabilities: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities
+
+
+def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits (N, K) -> probabilities (N, K), each for itself; computed in float64."""
+    probabilities: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
     return probabilities
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 from eyebright.distributed.launch import join_ranks
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import SettingsError
-from eyebright.evaluation.compare import Comparison, Contestant, ranked
-from eyebright.evaluation.render import render_comparison
-from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.compare import Comparison, ranked
+from eyebright.evaluation.label_sets import AnyReport
+from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant, rank_label_sets
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
-from eyebright.jobs.fit import build_comparison, fit_network, write_report
+from eyebright.jobs.fit import fit_network
 from eyebright.jobs.given import Data, describe_data
+from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.state import open_run
 from eyebright.jobs.train import choose_settings, describe_run, prepare_together
@@ -35,17 +36,21 @@ class ComparedRuns:
     """What a comparison left: a folder with the report and one run for each network."""
 
     folder: Path
-    comparison: Comparison | None
+    comparison: AnyComparison | None
     """None if it was interrupted before any network was ready."""
     interrupted: bool = False
 
     @property
-    def reports(self) -> Mapping[str, EvaluationReport]:
-        """By network, most accurate first."""
-        return {} if self.comparison is None else {c.model: c.report for c in ranked(self.comparison)}
+    def reports(self) -> Mapping[str, AnyReport]:
+        """By network, the best first."""
+        if self.comparison is None:
+            return {}
+        if isinstance(self.comparison, Comparison):
+            return {c.model: c.report for c in ranked(self.comparison)}
+        return {c.model: c.report for c in rank_label_sets(self.comparison)}
 
     def predictor(self, model: str | None = None) -> Predictor:
-        """One of the classifiers; the most accurate by default."""
+        """One of the classifiers; the best by default."""
         name = next(iter(self.reports)) if model is None else find_model(model).name
         return load(self.folder / name)
 
@@ -106,7 +111,7 @@ def _compare_in(
     ranks: Ranks,
     progress: Progress,
 ) -> ComparedRuns:
-    contestants: list[Contestant] = []
+    contestants: list[AnyContestant] = []
     interrupted = False
     for number, entry in enumerate(entries, start=1):
         progress.say(f"{entry.title} ({number} of {len(entries)})")
@@ -125,5 +130,5 @@ def _compare_in(
     if not contestants:
         return ComparedRuns(folder, None, interrupted=interrupted)
     comparison = build_comparison(prepared.table, contestants, describe_data(data), chosen.seed, command)
-    write_report(folder, comparison, prepared.table, render_comparison)
+    write_report(folder, comparison, prepared.table, of_run=False)
     return ComparedRuns(folder, comparison, interrupted=interrupted)

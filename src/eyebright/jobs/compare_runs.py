@@ -111,6 +111,9 @@ def _read_run(folder: Path) -> _Measured:
         raise DataError(f"{shown} holds no {runs.REPORT_JSON}; give the folder of a run that is finished") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{printable(str(path))} can't be read: {error}") from error
+    state = read_state(folder)
+    if state is not None and state.mean_average_precision is not None:
+        raise DataError(f"{shown} learned several labels an image; earlier runs are compared for one label each")
     comparison = Comparison.from_dict(values)
     if path.parent != folder:
         mine = tuple(c for c in comparison.contestants if c.model == folder.resolve().name)
@@ -139,7 +142,7 @@ def _aligned(first: _Measured, other: _Measured) -> EvaluationReport:
     names = printable(str(first.folder)), printable(str(other.folder))
     if report.class_names != first.contestant.report.class_names:
         raise DataError(f"{names[0]} and {names[1]} tell different classes apart and can't be compared")
-    ours, theirs = ([(record.sha256, record.label) for record in run.tested] for run in (first, other))
+    ours, theirs = ([(record.sha256, record.labels) for record in run.tested] for run in (first, other))
     apart = Counter(ours) - Counter(theirs)
     if apart or len(ours) != len(theirs):
         raise DataError(
@@ -148,7 +151,7 @@ def _aligned(first: _Measured, other: _Measured) -> EvaluationReport:
         )
     if ours == theirs:
         return report
-    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    places: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for place, key in enumerate(theirs):
         places[key].append(place)
     order = [places[key].pop(0) for key in ours]

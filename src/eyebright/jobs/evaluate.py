@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from eyebright.bundle.engines import TORCH
 from eyebright.data.cache import digest_table
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError
 from eyebright.evaluation.evaluate import evaluate as measure
-from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.label_sets import AnyReport, evaluate_label_sets
 from eyebright.inference.load import load
+from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
 from eyebright.jobs.decisions import decide
-from eyebright.jobs.fit import evaluate_warm_up
 from eyebright.jobs.given import Data
 from eyebright.progress import Progress, SilentProgress
 
@@ -26,8 +27,9 @@ def evaluate(
     data: Data,
     *,
     decisions: str | os.PathLike[str] | None = None,
+    engine: str | None = None,
     progress: Progress | None = None,
-) -> EvaluationReport:
+) -> AnyReport:
     """What a saved classifier achieves on labelled images that it has not seen.
 
     Where the data bring a test split, that split is used, otherwise all images. Images whose content was trained or
@@ -37,6 +39,7 @@ def evaluate(
         run: a run's folder, or a bundle (which does not know what it was trained on: then nothing is left out).
         data: see `eyebright.train`.
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
+        engine: see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
@@ -44,10 +47,28 @@ def evaluate(
         DataError: the data have classes that it does not know, or nothing that it has not seen.
     """
     progress = progress or SilentProgress()
+    predictor, table = open_evaluation(run, data, decisions=decisions, engine=engine, progress=progress)
+    predictor.warm_up()
+    thresholds = predictor.manifest.thresholds
+    if thresholds is not None:
+        return evaluate_label_sets(predictor, table, thresholds, progress=progress)
+    return measure(predictor, table, progress=progress)
+
+
+def open_evaluation(
+    run: str | os.PathLike[str],
+    data: Data,
+    *,
+    decisions: str | os.PathLike[str] | None,
+    engine: str | None,
+    progress: Progress,
+) -> tuple[Predictor, SampleTable]:
+    """A saved classifier, and the samples of some data that it has not seen; see `evaluate`."""
     folder = Path(run)
-    predictor = load(folder)
+    predictor = load(folder, engine=engine)
     table = read_samples(data, min_classes=1)
-    table.require_single_labels()
+    if not predictor.manifest.several_labels:
+        table.require_single_labels()
     if decisions is not None:
         table = decide(table, decisions, progress, classes=predictor.class_names, min_classes=1).applied.table
     for note in table.notes:
@@ -56,8 +77,9 @@ def evaluate(
         table = table.split("test")
         progress.say(f"{len(table):,} images of the data's own test split")
     table = _without_known(table, folder, progress)
-    evaluate_warm_up(predictor)
-    return measure(predictor, table, progress=progress)
+    if predictor.engine != TORCH:
+        progress.say(f"classified by the engine {predictor.engine}")
+    return predictor, table
 
 
 def _without_known(table: SampleTable, folder: Path, progress: Progress) -> SampleTable:

@@ -5,7 +5,6 @@ Where several processes train together, all of them are here; rank 0 alone has a
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -13,32 +12,27 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from eyebright.bundle.manifest import Manifest, read_manifest, write_manifest
+from eyebright.bundle.manifest import Manifest
 from eyebright.bundle.store import save_bundle
 from eyebright.calibration.calibrate import calibrate
 from eyebright.calibration.calibration import Calibration
 from eyebright.checking.decisions import write_decisions
-from eyebright.data.samples import SPLITS, SampleTable
+from eyebright.data.samples import SPLITS
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import printable
-from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant, CurvePoint
-from eyebright.evaluation.evaluate import evaluate
-from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.label_sets_compare import AnyContestant
+from eyebright.evaluation.thresholds import MIDDLE
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
 from eyebright.jobs.costs import measure_latency, watch_memory
-from eyebright.jobs.given import image_reader
+from eyebright.jobs.measure import add_results, describe_contestant, measure_test
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.jobs.sharded import ShardedPredictor
 from eyebright.jobs.state import OpenRun
 from eyebright.jobs.teach import teacher_of
-from eyebright.models.catalog import count_multiply_adds, count_parameters, find_model
 from eyebright.progress import Progress
 from eyebright.settings import to_toml
 from eyebright.training.checkpoint import Checkpoints
@@ -48,7 +42,7 @@ from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
 from eyebright.training.work import Watch
 
-Report = Callable[[Contestant], object]
+Report = Callable[[AnyContestant], object]
 """Told of the measured classifier before its run counts as finished."""
 
 
@@ -60,7 +54,7 @@ def fit_network(
     progress: Progress,
     *,
     report: Report = lambda _: None,
-) -> Contestant | None:
+) -> AnyContestant | None:
     """Train, save, and measure what was saved on the test samples; goes on from the run's checkpoints, if it has any.
 
     Args:
@@ -108,23 +102,24 @@ def fit_network(
         return None
     bundle = None if run is None else run.folder / runs.BUNDLE
     predictor = _follow(trained) if bundle is None else load(bundle)
-    evaluate_warm_up(predictor)
+    predictor.warm_up()
+    sharded = ShardedPredictor(predictor, ranks)
     with watch_memory() as predicting_memory:
-        found = evaluate(ShardedPredictor(predictor, ranks), table.split("test"), progress=progress)
+        found = measure_test(sharded, table, several_labels=trained.several_labels, progress=progress)
     if run is None or bundle is None or keeper is None:
         return None
     latency = measure_latency(predictor)
     contestant = replace(
-        _describe(trained, found, bundle),
+        describe_contestant(trained, found.report, bundle),
         latency_ms=latency.median,
         slow_latency_ms=latency.slow,
         latency_count=latency.count,
         train_memory_bytes=training_memory.num_bytes,
         predict_memory_bytes=predicting_memory.num_bytes,
     )
-    _add_results(bundle, found)
+    add_results(bundle, found)
     report(contestant)
-    run.finish(found.accuracy)
+    run.finish(found.headline)
     keeper.clear()
     return contestant
 
@@ -165,8 +160,14 @@ def _save(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> None:
         class_names=trained.class_names,
         preprocessing=trained.preprocessing,
         provenance=_provenance(trained, prepared, run),
+        thresholds=_first_thresholds(trained),
         calibration=_calibrate(trained),
     )
+
+
+def _first_thresholds(trained: TrainedNetwork) -> tuple[float, ...] | None:
+    """Where an image may have several classes: the middle, until measuring has chosen better ones."""
+    return (MIDDLE,) * len(trained.class_names) if trained.several_labels else None
 
 
 def _calibrate(trained: TrainedNetwork) -> Calibration | None:
@@ -185,31 +186,9 @@ def _follow(trained: TrainedNetwork) -> Predictor:
         preprocessing=trained.preprocessing,
         provenance={},
         files={},
+        thresholds=_first_thresholds(trained),
     )
-    return Predictor(TorchEngine(trained.model), manifest, _calibrate(trained))
-
-
-def _add_results(bundle: Path, report: EvaluationReport) -> None:
-    """What was measured, into the bundle's manifest."""
-    manifest = read_manifest(bundle)
-    results = {
-        "split": "test",
-        "num_samples": report.num_samples,
-        "accuracy": report.accuracy,
-        "accuracy_low": report.accuracy_low,
-        "accuracy_high": report.accuracy_high,
-        "top5_accuracy": report.top5_accuracy,
-        "macro_f1": report.macro_f1,
-        "log_loss": report.log_loss,
-    }
-    with runs.writing(bundle):
-        write_manifest(bundle, replace(manifest, provenance={**manifest.provenance, "results": results}))
-
-
-def evaluate_warm_up(predictor: Predictor) -> None:
-    """Run the network once on nothing, so that its speed is not measured while it is still being set up."""
-    side = predictor.preprocessing.resize
-    predictor.predict(np.zeros((side, side, 3), dtype=np.uint8))
+    return Predictor(TorchEngine(trained.model, trained.preprocessing), manifest, _calibrate(trained))
 
 
 def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> dict[str, Any]:
@@ -233,62 +212,3 @@ def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> di
         "versions": list_versions(),
         "machine": describe_machine(),
     }
-
-
-def _describe(trained: TrainedNetwork, report: EvaluationReport, bundle: Path) -> Contestant:
-    entry = find_model(trained.architecture.model)
-    epochs = [record for record in trained.history if record.phase == "epochs"]
-    return Contestant(
-        model=entry.name,
-        title=entry.title,
-        sentence=entry.sentence,
-        report=report,
-        curve=tuple(_point(record) for record in epochs or trained.history),
-        curve_kind="epochs" if epochs else "regularisation",
-        parameters=count_parameters(trained.model),
-        multiply_adds=count_multiply_adds(trained.model, trained.preprocessing.image_size),
-        size_bytes=sum(path.stat().st_size for path in bundle.iterdir()),
-        train_seconds=trained.seconds,
-        image_size=trained.preprocessing.image_size,
-        weights=trained.weights,
-        effort=trained.settings.effort,
-    )
-
-
-def _point(record: EpochRecord) -> CurvePoint:
-    return CurvePoint(
-        x=record.number,
-        train_loss=record.train_loss,
-        val_loss=record.val_loss,
-        val_accuracy=record.val_accuracy,
-    )
-
-
-def build_comparison(
-    table: SampleTable, contestants: Sequence[Contestant], data_name: str, seed: int, command: str
-) -> Comparison:
-    """What a report says beside the contestants."""
-    return Comparison(
-        data_name=data_name,
-        split_counts={split: len(table.rows(split)) for split in SPLITS},
-        class_counts=table.counts(),
-        seed=seed,
-        date=now(),
-        versions=list_versions(),
-        machine=describe_machine(),
-        command=command,
-        contestants=tuple(contestants),
-        notes=table.notes,
-        version=REPORT_VERSION,
-    )
-
-
-def write_report(
-    folder: Path,
-    comparison: Comparison,
-    table: SampleTable,
-    render: Callable[[Comparison, Callable[[str], NDArray[np.uint8] | None]], str],
-) -> None:
-    """`report.json` and `report.html` into a folder."""
-    runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-    runs.write_text(folder / runs.REPORT_HTML, render(comparison, image_reader(table)))

@@ -1,27 +1,31 @@
-"""Classify images that have no label."""
+"""Classify images that have no label: one, or millions into a file, which a killed job goes on with."""
 
 from __future__ import annotations
 
 import csv
-import json
+import hashlib
+import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
+from eyebright.bulk.formats import JSON_LINES, choose_format, join_parts, spell_json
+from eyebright.bulk.shards import Shards
+from eyebright.bundle.manifest import WEIGHTS
 from eyebright.calibration.calibration import Promises
+from eyebright.data.manifests import BETWEEN_LABELS
 from eyebright.data.sources import read_unlabelled
-from eyebright.errors import SettingsError, printable
+from eyebright.errors import SettingsError
 from eyebright.inference.load import load
-from eyebright.inference.predictor import Prediction
-from eyebright.jobs import runs
+from eyebright.inference.predictor import Prediction, Predictor
 from eyebright.progress import Progress, SilentProgress
 
-SUFFIXES = (".csv", ".jsonl")
+SHARD_IMAGES = 2048
+"""How many answers are written at a time: what a killed job loses at the most."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-
 
 # How image files begin: JPEG, PNG, GIF, TIFF (both byte orders), BMP, WebP, portable any-map.
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"RIFF", b"P4", b"P5", b"P6")
@@ -40,6 +44,7 @@ def predict(
     images: Sequence[str | os.PathLike[str]],
     *,
     piped: bytes = b"",
+    engine: str | None = None,
     error_rate: float = Promises.error_rate,
     coverage: float = Promises.coverage,
     sets: str = Promises.sets,
@@ -53,6 +58,7 @@ def predict(
         run: a run's folder or a bundle.
         images: what to classify; "-" stands for what was piped in.
         piped: the bytes of one image, or paths, one a line (or separated by NUL, as `find -print0` does).
+        engine: see `eyebright.load`.
         error_rate, coverage, sets: what is asked of the answers; see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
@@ -61,11 +67,8 @@ def predict(
         DataError: there are no images at all.
     """
     progress = progress or SilentProgress()
-    predictor = load(Path(run), error_rate=error_rate, coverage=coverage, sets=sets)
-    if predictor.calibration is None:
-        progress.warn(
-            "this classifier was not calibrated: confidences are the network's own, and none is called unsure"
-        )
+    asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
+    predictor = _open(run, engine, asked, progress)
     if "-" in images and piped.startswith(_SIGNATURES):
         others = [image for image in images if image != "-"]
         found = iter([replace(answer, name="-") for answer in predictor.predict([piped])])
@@ -73,11 +76,18 @@ def predict(
             store, names = read_unlabelled(others)
             found = chain(found, predictor.predict_files(store, names, progress=progress))
         return Answers(predictor.class_names, found)
-    paths: list[str | os.PathLike[str]] = []
-    for image in images:
-        paths += _split_paths(piped) if image == "-" else [image]
-    store, names = read_unlabelled(paths)
+    store, names = read_unlabelled(_list_paths(images, piped))
     return Answers(predictor.class_names, predictor.predict_files(store, names, progress=progress))
+
+
+def _open(run: str | os.PathLike[str], engine: str | None, asked: Mapping[str, Any], progress: Progress) -> Predictor:
+    """The classifier, which keeps the promises that are asked of its answers."""
+    predictor = load(Path(run), engine=engine, **asked)
+    if predictor.calibration is None and not predictor.manifest.several_labels:
+        progress.warn(
+            "this classifier was not calibrated: confidences are the network's own, and none is called unsure"
+        )
+    return predictor
 
 
 def _split_paths(piped: bytes) -> list[str]:
@@ -85,11 +95,79 @@ def _split_paths(piped: bytes) -> list[str]:
     return [os.fsdecode(part) for part in parts if part.strip()]
 
 
+def predict_into(
+    path: str | os.PathLike[str],
+    run: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    *,
+    piped: bytes = b"",
+    engine: str | None = None,
+    error_rate: float = Promises.error_rate,
+    coverage: float = Promises.coverage,
+    sets: str = Promises.sets,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """Answers for any number of images into a file, whole or not at all, with memory for a few batches.
+
+    What is done by the time the job is killed stays in a hidden folder beside the file until the job is gone on with.
+    Nothing is answered twice or left out.
+
+    Args:
+        path: ends in .csv, .jsonl or .parquet, which says how it is written.
+        run, images, piped, engine, error_rate, coverage, sets, progress: see `predict`.
+        resume: go on with what an earlier call for the same images and classifier has left.
+
+    Returns:
+        How many answers there are, and how many of them are errors.
+
+    Raises:
+        SettingsError: another ending, or nothing of the same job to go on with.
+        OutputError: the file can't be written.
+        KeyboardInterrupt: a stop was requested; `resume` goes on.
+        EyebrightError: see `predict`.
+    """
+    target, progress = Path(path), progress or SilentProgress()
+    asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
+    kind = choose_format(target)
+    if "-" in images and piped.startswith(_SIGNATURES):
+        if resume:
+            raise SettingsError("an image from standard input is no job to go on with; leave --resume out")
+        answers = predict(run, images, piped=piped, engine=engine, progress=progress, **asked)
+        return write_predictions(target, answers.predictions, answers.class_names)
+    predictor = _open(run, engine, asked, progress)
+    store, names = read_unlabelled(_list_paths(images, piped))
+    job: dict[str, str | int | float] = {
+        **asked,
+        "images": _digest(names),
+        "classifier": predictor.manifest.files[WEIGHTS],
+        "engine": predictor.engine,
+        "kind": kind,
+        "size": SHARD_IMAGES,
+    }
+    shards = Shards(target, job, resume=resume)
+    done = min(len(shards) * SHARD_IMAGES, len(names))
+    if done:
+        progress.say(f"{done:,} of {len(names):,} images were done before")
+    answered = predictor.predict_files(store, names[done:], progress=progress)
+    try:
+        _write_shards(shards, answered, predictor.class_names, kind)
+    except KeyboardInterrupt:
+        if len(shards):
+            progress.say(f"{len(shards) * SHARD_IMAGES:,} images are done and kept; go on with --resume")
+        else:
+            shards.discard()
+        raise
+    shards.join(lambda file, parts: join_parts(file, parts, header=_header(predictor.class_names, kind), kind=kind))
+    return len(names), shards.errors
+
+
 def write_predictions(path: Path, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
-    """Write answers as CSV or as JSON lines, by the path's suffix, whole or not at all.
+    """Write answers as CSV, JSON lines or Parquet, by the path's suffix, whole or not at all.
 
     CSV columns: path, label, confidence, unsure (why, or nothing), set (classes with | between them), error, then one
-    column of probabilities for each class, in their order.
+    column of probabilities for each class, in their order. Where an image may have several classes, label holds all
+    that it has, with | between them.
 
     Returns:
         How many answers there are, and how many of them are errors.
@@ -98,21 +176,51 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], class_names
         SettingsError: another suffix.
         OutputError: the file can't be written.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise SettingsError(f"{printable(str(path))} should end in .csv or .jsonl, which says how it is written")
-    scratch = path.with_name(f".{path.name}.new")
-    with runs.writing(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                write = write_csv if path.suffix.lower() == ".csv" else _write_json_lines
-                counts = write(file, predictions, class_names)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
-    return counts
+    kind = choose_format(path)
+    shards = Shards(path, {}, resume=False)
+    try:
+        total = _write_shards(shards, iter(predictions), class_names, kind)
+        shards.join(lambda file, parts: join_parts(file, parts, header=_header(class_names, kind), kind=kind))
+    finally:
+        shards.discard()
+    return total, shards.errors
+
+
+def _write_shards(shards: Shards, predictions: Iterator[Prediction], class_names: Sequence[str], kind: str) -> int:
+    """Answers part by part; how many there were."""
+    total = 0
+    while part := list(islice(predictions, SHARD_IMAGES)):
+        text = io.StringIO(newline="")
+        write = _write_json_lines if kind == JSON_LINES else write_csv
+        count, errors = write(text, part, class_names)
+        shards.add(text.getvalue().encode("utf-8", "surrogateescape"), errors=errors)
+        total += count
+    return total
+
+
+def _header(class_names: Sequence[str], kind: str) -> bytes:
+    """What every part of CSV begins with."""
+    if kind == JSON_LINES:
+        return b""
+    text = io.StringIO(newline="")
+    write_csv(text, [], class_names)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _list_paths(images: Sequence[str | os.PathLike[str]], piped: bytes) -> list[str | os.PathLike[str]]:
+    """What is to be classified, with the paths that were piped in where "-" stands."""
+    paths: list[str | os.PathLike[str]] = []
+    for image in images:
+        paths += _split_paths(piped) if image == "-" else [image]
+    return paths
+
+
+def _digest(names: Sequence[str]) -> str:
+    """Of all names in their order."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
 
 
 def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
@@ -130,8 +238,10 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequ
             writer.writerow([_inert(answer.name), "", "", "", "", _inert(answer.error), *("" for _ in class_names)])
             continue
         shares = (f"{answer.probabilities[name]:.6f}" for name in class_names)
-        name, label, inside = (_inert(text or "") for text in (answer.name, answer.label, "|".join(answer.set)))
-        writer.writerow([name, label, f"{answer.confidence:.6f}", answer.unsure or "", inside, "", *shares])
+        name, inside = _inert(answer.name), _inert(BETWEEN_LABELS.join(answer.set))
+        label, confidence = _inert(BETWEEN_LABELS.join(answer.labels)), answer.confidence
+        sure = "" if confidence is None else f"{confidence:.6f}"
+        writer.writerow([name, label, sure, answer.unsure or "", inside, "", *shares])
     return total, errors
 
 
@@ -145,7 +255,7 @@ def _write_json_lines(file: TextIO, predictions: Iterable[Prediction], _: Sequen
     for answer in predictions:
         total += 1
         errors += answer.error is not None
-        file.write(json.dumps(prediction_to_dict(answer), ensure_ascii=True) + "\n")
+        file.write(spell_json(prediction_to_dict(answer)))
     return total, errors
 
 
@@ -156,7 +266,8 @@ def prediction_to_dict(answer: Prediction) -> dict[str, object]:
     return {
         "path": answer.name,
         "label": answer.label,
-        "confidence": round(answer.confidence or 0.0, 6),
+        "labels": list(answer.labels),
+        "confidence": None if answer.confidence is None else round(answer.confidence, 6),
         "unsure": answer.unsure,
         "set": list(answer.set),
         "probabilities": {name: round(share, 6) for name, share in answer.probabilities.items()},

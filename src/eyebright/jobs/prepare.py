@@ -11,6 +11,7 @@ import numpy as np
 from eyebright.checking.kept_looks import LookCache, look_and_group
 from eyebright.data.cache import digest_table
 from eyebright.data.kept_files import FOLDER
+from eyebright.data.manifests import BETWEEN_LABELS
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.data.splits import assign_splits
@@ -43,7 +44,7 @@ def prepare(
 ) -> Prepared:
     """The data as a table with splits, as decided; what was noticed is said."""
     table = read_samples(data)
-    table.require_single_labels()
+    _require_plain_names(table)
     decided = None if decisions is None else decide(table, decisions, progress)
     if decided is not None:
         table = decided.applied.table
@@ -61,6 +62,16 @@ def prepare(
     for note in table.notes:
         progress.warn(note)
     return Prepared(table=table, digests=digests, decided=decided)
+
+
+def _require_plain_names(table: SampleTable) -> None:
+    """Refuse names that could not be told from one another in `samples.csv`."""
+    odd = [name for name in table.classes if BETWEEN_LABELS in name]
+    if table.label_sets is not None and odd:
+        raise DataError(
+            f'the class "{printable(odd[0])}" has a {BETWEEN_LABELS} in its name, which stands between the labels of a '
+            "sample; give it another name"
+        )
 
 
 def _group_near_duplicates(
@@ -101,11 +112,17 @@ def prepare_again(data: Data, records: Sequence[SampleRecord], progress: Progres
             f"{printable(gone[0])} was there when training began and is gone ({len(gone):,} of {len(records):,} images "
             "are); bring the data back as they were, or start a new run"
         )
-    classes = tuple(sorted({record.label for record in records}))
+    classes = tuple(sorted({label for record in records for label in record.labels}))
     number = {name: label for label, name in enumerate(classes)}
+    several = None
+    if table.label_sets is not None:
+        several = np.zeros((len(records), len(classes)), dtype=np.bool_)
+        for row, record in enumerate(records):
+            several[row, [number[label] for label in record.labels]] = True
     found = replace(
         table.take([place[record.name] for record in records]),
-        labels=np.array([number[record.label] for record in records], dtype=np.int64),
+        labels=np.array([number[record.labels[0]] for record in records], dtype=np.int64),
+        label_sets=several,
         classes=classes,
         splits=np.array([SPLITS.index(record.split) for record in records], dtype=np.int8),
         notes=(),

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from eyebright.data.manifests import BETWEEN_LABELS
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.errors import DataError, OutputError, printable
 
@@ -112,7 +113,8 @@ class SampleRecord:
     """One line of `samples.csv`."""
 
     name: str
-    label: str
+    labels: tuple[str, ...]
+    """One, or in data of several labels a sample, any number of them."""
     split: str
     sha256: str
 
@@ -126,9 +128,11 @@ def spell_samples(table: SampleTable, digests: Sequence[str]) -> str:
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(["path", "label", "split", "sha256"])
+    several = table.label_sets is not None
+    writer.writerow(["path", "labels" if several else "label", "split", "sha256"])
     for row, name in enumerate(table.names):
-        writer.writerow([name, table.classes[table.labels[row]], SPLITS[table.splits[row]], digests[row]])
+        labels = BETWEEN_LABELS.join(table.labels_of(row))
+        writer.writerow([name, labels, SPLITS[table.splits[row]], digests[row]])
     return text.getvalue()
 
 
@@ -144,7 +148,12 @@ def parse_samples(text: str, path: Path) -> tuple[SampleRecord, ...]:
     """
     try:
         records = tuple(
-            SampleRecord(name=row["path"], label=row["label"], split=row["split"], sha256=row["sha256"])
+            SampleRecord(
+                name=row["path"],
+                labels=tuple(row["labels"].split(BETWEEN_LABELS)) if "labels" in row else (row["label"],),
+                split=row["split"],
+                sha256=row["sha256"],
+            )
             for row in csv.DictReader(io.StringIO(text, newline=""))
         )
     except (csv.Error, KeyError) as error:

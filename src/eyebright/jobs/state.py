@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -56,6 +56,8 @@ class RunState:
     """What a file of decisions came to."""
     accuracy: float | None = None
     """On the test images, once it is finished."""
+    mean_average_precision: float | None = None
+    """In its place where an image may have several classes."""
     error: str | None = None
     """Why it failed."""
     version: int = VERSION
@@ -94,9 +96,13 @@ class OpenRun:
         self.folder = folder
         self.state = state
 
-    def finish(self, accuracy: float | None) -> None:
-        """Everything is done."""
-        self._change(state="finished", accuracy=accuracy)
+    def finish(self, result: Mapping[str, float | None]) -> None:
+        """Everything is done.
+
+        Args:
+            result: "accuracy" or "mean_average_precision" on the test images.
+        """
+        self._change(state="finished", **result)
 
     def interrupt(self) -> None:
         """A stop was requested, and everything is kept."""

@@ -29,7 +29,7 @@ def teacher_of(settings: Settings, progress: Progress) -> Teach | None:
     if not settings.training.teacher:
         return None
     path = settings.training.teacher
-    predictor = load(Path(path))
+    predictor = load(Path(path), engine="torch")  # the network itself, not an export of it
 
     def teach(table: SampleTable) -> NDArray[np.float32]:
         """(2, N, K) logits up to a constant of each row: of every image, and of its mirror image.
@@ -43,6 +43,12 @@ def teacher_of(settings: Settings, progress: Progress) -> Teach | None:
             raise SettingsError(
                 f"the teacher in {printable(path)} knows no class {printable(missing[0])}; it knows "
                 f"{', '.join(map(printable, predictor.class_names))}"
+            )
+        if predictor.manifest.several_labels != (table.label_sets is not None):
+            knows, wanted = ("several labels", "one") if predictor.manifest.several_labels else ("one label", "several")
+            raise SettingsError(
+                f"the teacher in {printable(path)} learned {knows} an image, and the data give {wanted}; take a "
+                "teacher trained on data of the same kind"
             )
         order = [predictor.class_names.index(name) for name in table.classes]
         taught = np.zeros((2, len(table), len(order)), dtype=np.float32)

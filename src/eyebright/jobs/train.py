@@ -11,14 +11,14 @@ from pathlib import Path
 from eyebright.distributed.launch import join_ranks, started_by, was_restarted
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import CheckpointError, printable
-from eyebright.evaluation.compare import Contestant
-from eyebright.evaluation.render import render_run
-from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.label_sets import AnyReport
+from eyebright.evaluation.label_sets_compare import AnyContestant
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
-from eyebright.jobs.fit import build_comparison, fit_network, write_report
+from eyebright.jobs.fit import fit_network
 from eyebright.jobs.given import Data, describe_data
+from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare, prepare_again
 from eyebright.jobs.provenance import now
 from eyebright.jobs.state import OpenRun, RunState, find_state, open_run, read_state
@@ -34,12 +34,12 @@ class Run:
     """A training that is over: its folder and what it achieved."""
 
     folder: Path
-    contestant: Contestant | None
+    contestant: AnyContestant | None
     """None if it was interrupted: then it was not measured. None, too, on all but the first of several processes."""
     interrupted: bool = False
 
     @property
-    def report(self) -> EvaluationReport | None:
+    def report(self) -> AnyReport | None:
         """What the classifier achieved on the test samples; None if training was interrupted."""
         return None if self.contestant is None else self.contestant.report
 
@@ -196,11 +196,11 @@ def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress
 
 
 def _carry_out(run: OpenRun, prepared: Prepared, settings: Settings, ranks: Ranks, progress: Progress) -> Run:
-    def report(contestant: Contestant) -> None:
+    def report(contestant: AnyContestant) -> None:
         state = run.state
         comparison = build_comparison(prepared.table, [contestant], state.data_name, settings.seed, state.command)
         comparison = replace(comparison, notes=state.notes)
-        write_report(run.folder, comparison, prepared.table, render_run)
+        write_report(run.folder, comparison, prepared.table, of_run=True)
 
     contestant = fit_network(prepared, settings, run, ranks, progress, report=report)
     return Run(run.folder, contestant, interrupted=contestant is None)

@@ -21,7 +21,7 @@ from eyebright.training.checkpoint import Snapshot
 from eyebright.training.head import fit_head
 from eyebright.training.history import EpochRecord
 from eyebright.training.loop import LoopResult, run_loop
-from eyebright.training.objective import CrossEntropy, Distillation, Objective
+from eyebright.training.objective import BinaryCrossEntropy, CrossEntropy, Distillation, Objective
 from eyebright.training.optim import WeightAverage, build_optimizer
 from eyebright.training.plan import LoopPlan
 from eyebright.training.rates import TriedRate, try_rates
@@ -105,7 +105,7 @@ def _list_batches(work: Work, taught: NDArray[np.float32] | None) -> Batches:
     steering = work.settings.training
     return Batches(
         squares=work.squares,
-        targets=np.eye(work.num_classes, dtype=np.float32)[work.labels],
+        targets=work.targets,
         rows=work.train_rows,
         preprocessing=work.preprocessing,
         augmentation=work.settings.augmentation,
@@ -159,7 +159,8 @@ def _choose_workers(wanted: int, device: str) -> int:
 
 def _choose_objective(work: Work, taught: bool) -> Objective:
     steering = work.settings.training
-    labels = CrossEntropy(steering.label_smoothing, work.class_weights)
+    kind = BinaryCrossEntropy if work.several_labels else CrossEntropy
+    labels = kind(steering.label_smoothing, work.class_weights)
     return Distillation(labels, steering.teacher_share, steering.temperature) if taught else labels
 
 

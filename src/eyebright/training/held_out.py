@@ -33,7 +33,8 @@ class HeldOut:
 def look_back(work: Work) -> HeldOut:
     """Let the trained network look at the validation samples and at a sample of the training samples, once.
 
-    Where only a head was fitted, it has seen them all already. The same on every rank, bit for bit.
+    Samples must have one class each. Where only a head was fitted, it has seen them all already. The same on every
+    rank, bit for bit.
 
     Raises:
         KeyboardInterrupt: a stop was requested.
@@ -58,7 +59,7 @@ def look_back(work: Work) -> HeldOut:
     weight, bias = (part.detach().float().cpu().numpy() for part in (head.weight, head.bias))
     return HeldOut(
         logits=(found @ weight.T + bias).astype(np.float32),
-        labels=work.labels[work.val_rows],
+        labels=work.answers[work.val_rows],
         embeddings=found,
         references=references,
     )

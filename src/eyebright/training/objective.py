@@ -85,12 +85,12 @@ class Distillation:
     """Learn from labels, and from what a teacher says of the same images.
 
     The teacher's part is the cross-entropy between both networks' probabilities at a temperature, times its square,
-    which keeps its gradients' size.
+    which keeps its gradients' size; where a sample may have several labels, of each class's probability.
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, arXiv:1503.02531, section 2.
     """
 
-    labels: CrossEntropy
+    labels: CrossEntropy | BinaryCrossEntropy
     share: float
     """How much of the loss is the teacher's, in [0, 1]."""
     temperature: float
@@ -98,8 +98,11 @@ class Distillation:
     def __call__(self, model: nn.Module, batch: LabelledBatch) -> Tensor:
         assert batch.taught is not None
         logits = model(batch.images).float()
-        teacher = F.softmax(batch.taught / self.temperature, dim=1)
-        taught = F.cross_entropy(logits / self.temperature, teacher) * self.temperature**2
+        cooler, teachers = logits / self.temperature, batch.taught / self.temperature
+        if isinstance(self.labels, BinaryCrossEntropy):
+            taught = F.binary_cross_entropy_with_logits(cooler, torch.sigmoid(teachers)) * self.temperature**2
+        else:
+            taught = F.cross_entropy(cooler, F.softmax(teachers, dim=1)) * self.temperature**2
         return (1 - self.share) * self.labels.loss(logits, batch.targets) + self.share * taught
 
 

@@ -150,8 +150,7 @@ def usable_rows(table: SampleTable, squares: Squares) -> tuple[NDArray[np.int64]
         DataError: nothing readable to train or to choose on, or a class of which nothing readable is left.
     """
     train_rows, val_rows = (rows[squares.readable[rows]] for rows in (table.rows("train"), table.rows("val")))
-    present = set(table.labels[train_rows].tolist())
-    absent = [name for index, name in enumerate(table.classes) if index not in present]
+    absent = [name for name, count in table.take(train_rows).counts().items() if not count]
     if absent:
         first = next(iter(squares.errors.values()), None)
         raise DataError(
@@ -175,9 +174,3 @@ def measure_colours(squares: NDArray[np.uint8], rows: NDArray[np.int64], preproc
         mean=tuple(round(float(value), 4) for value in mean),
         std=tuple(round(max(float(value), 0.02), 4) for value in std),
     )
-
-
-def count_classes(table: SampleTable) -> NDArray[np.intp]:
-    """(K,) how many training samples each class has."""
-    rows = table.rows("train")
-    return np.bincount(table.labels[rows], minlength=len(table.classes))

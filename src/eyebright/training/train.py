@@ -40,7 +40,6 @@ from eyebright.training.start import (
     choose_device,
     choose_precision,
     choose_weights,
-    count_classes,
     fast_matmul,
     measure_colours,
     median_short_side,
@@ -58,6 +57,8 @@ class TrainedNetwork:
     architecture: Architecture
     preprocessing: Preprocessing
     class_names: tuple[str, ...]
+    several_labels: bool
+    """Whether an image may have several classes; else it has exactly one."""
     settings: Settings
     """With every "choose" replaced by what was chosen."""
     history: tuple[EpochRecord, ...]
@@ -73,7 +74,7 @@ class TrainedNetwork:
     """Over all starts, where training was gone on with."""
     interrupted: bool
     held_out: HeldOut | None = None
-    """What it says of the validation samples; None if it was interrupted."""
+    """What it says of the validation samples; None if it was interrupted, or if an image may have several classes."""
 
 
 Teach = Callable[[SampleTable], NDArray[np.float32]]
@@ -118,7 +119,7 @@ def train(
         taught = None if teach is None else teach(ready.table)
         history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
         held_out = None
-        if not interrupted:
+        if not interrupted and not work.several_labels:
             try:
                 held_out = look_back(work)
             except KeyboardInterrupt:
@@ -128,6 +129,7 @@ def train(
         architecture=describe_architecture(work.model, work.settings.model),
         preprocessing=work.preprocessing,
         class_names=ready.table.classes,
+        several_labels=work.several_labels,
         settings=work.settings,
         history=history,
         weights=ready.weights,
@@ -216,7 +218,7 @@ def _set_up(
         pretrained=pretrained,
         short_side=median_short_side(table) if settings.data.image_size == 0 else 0,
         num_train=len(table.rows("train")),
-        class_counts=count_classes(table).tolist(),
+        class_counts=list(table.split("train").counts().values()),
     )
     precision = choose_precision(settings, device, list_sides(settings, pretrained=pretrained))
     settings = replace(settings, training=replace(settings.training, precision=precision))
@@ -240,7 +242,8 @@ def _set_up(
     work = Work(
         model=start.model,
         squares=squares.images,
-        labels=table.labels,
+        targets=table.targets(),
+        several_labels=table.label_sets is not None,
         train_rows=train_rows,
         val_rows=val_rows,
         preprocessing=preprocessing,

@@ -22,7 +22,9 @@ TEMPERATURES_TRIED = 20
 
 
 def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
-    """Cross-entropy at the best temperature and accuracy over validation samples; None if a stop was requested.
+    """Loss at the best temperature and accuracy over validation samples; None if a stop was requested.
+
+    Where a sample may have several labels, both are means over all questions whether it has a class.
 
     Every rank takes whole batches, so the numbers are those of one process alone, bit for bit.
     """
@@ -50,11 +52,12 @@ def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
                 found, _ = with_fewer(partial(run, some), VALIDATION_BATCH, lambda _: None)
                 logits[start : start + len(some)] = found
     ranks.add([logits])
-    labels = torch.from_numpy(work.labels[rows])
-    return calibrated_loss(logits, labels), float((logits.argmax(dim=1) == labels).double().mean())
+    answers = torch.from_numpy(work.answers[rows])
+    right = (logits > 0) == (answers > 0.5) if work.several_labels else logits.argmax(dim=1) == answers
+    return calibrated_loss(logits, answers), float(right.double().mean())
 
 
-def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
+def calibrated_loss(logits: Tensor, answers: Tensor) -> float:
     """Mean cross-entropy with the logits divided by the one temperature that makes it lowest.
 
     Mixed images and smoothed labels teach a network modesty, for which plain cross-entropy would prefer the head that
@@ -63,13 +66,16 @@ def calibrated_loss(logits: Tensor, labels: Tensor) -> float:
 
     Args:
         logits: (N, K)
-        labels: (N,)
+        answers: (N,) classes; or (N, K) zeros and ones, each a question of its own.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, section 4.2.
     """
 
     def loss(log_temperature: float) -> float:
-        return float(nn.functional.cross_entropy(logits.double() / math.exp(log_temperature), labels))
+        cooler = logits.double() / math.exp(log_temperature)
+        if answers.dim() == 2:
+            return float(nn.functional.binary_cross_entropy_with_logits(cooler, answers.double()))
+        return float(nn.functional.cross_entropy(cooler, answers))
 
     # By golden section: cross-entropy has one minimum in the temperature.
     low, high, ratio = -HOTTEST, HOTTEST, (math.sqrt(5) - 1) / 2

@@ -70,8 +70,10 @@ class Work:
     model: nn.Module
     squares: NDArray[np.uint8]
     """(N, R, R, C)"""
-    labels: NDArray[np.int64]
-    """(N,)"""
+    targets: NDArray[np.float32]
+    """(N, K) 1 for the classes that a sample has, else 0."""
+    several_labels: bool
+    """Whether a sample may have several classes; else it has exactly one."""
     train_rows: NDArray[np.int64]
     """Row numbers of the readable training samples."""
     val_rows: NDArray[np.int64]
@@ -99,12 +101,18 @@ class Work:
         """(len(train_rows),) how likely each is drawn; None if every one comes once an epoch."""
         if self.settings.training.balance != "sampling":
             return None
-        chances: NDArray[np.float64] = self._balance().double().numpy()[self.labels[self.train_rows]]
+        weights = self._balance().double().numpy()
+        chances: NDArray[np.float64] = (self.targets[self.train_rows] * weights).max(axis=1)
         return chances
 
     def _balance(self) -> Tensor:
-        counts = np.bincount(self.labels[self.train_rows], minlength=self.num_classes)
+        counts = self.targets[self.train_rows].sum(axis=0, dtype=np.float64)
         return weigh_classes(torch.from_numpy(counts), BALANCE_POWER)
+
+    @property
+    def answers(self) -> NDArray[Any]:
+        """(N,) the class of each sample; or (N, K) where it may have several."""
+        return self.targets if self.several_labels else self.targets.argmax(axis=1)
 
     @property
     def num_classes(self) -> int:

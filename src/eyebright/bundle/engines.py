@@ -1,0 +1,160 @@
+"""Which engines a bundle has been exported for, and how each compared with the network itself.
+
+An engine is only listed once its answers on the test images were compared with those of torch in float32. The list
+stands in the manifest's provenance, so that it changes together with the files that the manifest guards, or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from eyebright.bundle.manifest import WEIGHTS, Manifest, write_manifest
+from eyebright.bundle.sealed import show
+from eyebright.errors import BundleError, OutputError
+
+ENGINES = "engines"
+TORCH, TORCH_BF16 = "torch", "torch-bf16"
+ONNX, ONNX_INT8 = "onnx", "onnx-int8"
+OPENVINO, OPENVINO_INT8 = "openvino", "openvino-int8"
+LIBRARIES = {
+    TORCH: "torch",
+    TORCH_BF16: "torch",
+    ONNX: "onnxruntime",
+    ONNX_INT8: "onnxruntime",
+    OPENVINO: "openvino",
+    OPENVINO_INT8: "openvino",
+}
+"""Every engine, and what must be installed to run it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedEngine:
+    """One engine's answers on the test images beside those of torch in float32, measured in turns in one run."""
+
+    engine: str
+    """A key of `LIBRARIES`."""
+    file: str | None
+    """The exported file in the bundle's folder, which engines may share; None if it runs the bundle's weights."""
+    weights_sha256: str
+    """Of the weights that it was exported from."""
+    num_images: int
+    """How many test images could be read."""
+    num_agree: int
+    """How many of them got the same class as by torch."""
+    num_correct: int
+    """How many of them got their label."""
+    torch_correct: int
+    """How many of them got their label by torch."""
+    largest_difference: float
+    """Of any logit from torch's."""
+    largest_logit: float
+    """Of torch's, by magnitude, to compare the difference with."""
+    size_bytes: int
+    """Of the exported file, or of the weights."""
+    latency_seconds: float
+    """For one image, decoded and cropped; the median."""
+    images_per_second: float
+    """In batches, decoded and cropped; by the median."""
+    torch_latency_seconds: float
+    """The same for torch in float32."""
+    torch_images_per_second: float
+    """The same for torch in float32."""
+    how: str
+    """What was chosen for int8: method and layers."""
+    machine: str
+    created: str
+
+    @property
+    def agreement(self) -> float:
+        """The share of test images with the same class as by torch, a fraction in [0, 1]."""
+        return self.num_agree / self.num_images
+
+    @property
+    def speedup(self) -> float:
+        """How many times as many images a second as torch in float32."""
+        return self.images_per_second / self.torch_images_per_second
+
+    @property
+    def drop(self) -> float:
+        """How many points of accuracy it loses against torch; below zero if it gains."""
+        return 100 * (self.torch_correct - self.num_correct) / self.num_images
+
+
+def read_engines(folder: Path, manifest: Manifest) -> tuple[VerifiedEngine, ...]:
+    """The engines that a bundle has been verified with; none before the first export.
+
+    Raises:
+        BundleError: what is listed does not belong to this bundle.
+    """
+    known = {field.name for field in fields(VerifiedEngine)}
+    try:
+        found = tuple(
+            VerifiedEngine(**{key: value for key, value in values.items() if key in known})
+            for values in manifest.provenance.get(ENGINES, ())
+        )
+    except (TypeError, AttributeError) as error:
+        raise BundleError(f"{show(folder)} lists engines that can't be read ({error}); export again") from error
+    for engine in found:
+        if engine.weights_sha256 != manifest.files[WEIGHTS]:
+            raise BundleError(f"the engine {engine.engine} of {show(folder)} is of other weights; export again")
+        if engine.file is not None and engine.file not in manifest.files:
+            raise BundleError(f"{show(folder)} does not guard {engine.file}, which it lists; export again")
+    return found
+
+
+def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, content: bytes | None) -> VerifiedEngine:
+    """Put an exported file and its record into a bundle; one of the same engine is replaced.
+
+    A crash at any point leaves the bundle as it was or as it is to be: a new file has a name of its own until the
+    manifest, replaced in one step, lists it.
+
+    Args:
+        folder: the bundle.
+        manifest: of the bundle, as it is now.
+        verified: its `file` and `size_bytes` are filled in here.
+        content: of the exported file; None for an engine that runs the bundle's weights.
+
+    Returns:
+        The record as it was written.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    old = {engine.file for engine in read_engines(folder, manifest) if engine.engine == verified.engine}
+    kept = [engine for engine in read_engines(folder, manifest) if engine.engine != verified.engine]
+    old -= {engine.file for engine in kept}
+    files = {name: digest for name, digest in manifest.files.items() if name not in old}
+    try:
+        file = None
+        if content is not None:
+            digest = hashlib.sha256(content).hexdigest()
+            file = f"network-{digest[:12]}.onnx"
+            files[file] = digest
+            _write(folder / file, content)
+        verified = replace(verified, file=file, size_bytes=(folder / (file or WEIGHTS)).stat().st_size)
+        engines = [asdict(engine) for engine in (*kept, verified)]
+        provenance = {**manifest.provenance, ENGINES: engines}
+        write_manifest(folder, replace(manifest, files=files, provenance=provenance))
+        for name in old - {None, file}:
+            (folder / str(name)).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the exported engine can't be written to {show(folder)}: {error.strerror or error}; free some room"
+        ) from error
+    return verified
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The file, on the disk before the manifest names it."""
+    scratch = path.with_name(f".{path.name}.new")
+    try:
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)

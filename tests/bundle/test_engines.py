@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from eyebright.bundle import engines
+from eyebright.bundle.engines import VerifiedEngine, add_engine, read_engines
+from eyebright.bundle.manifest import WEIGHTS, read_manifest, write_manifest
+from eyebright.errors import BundleError, OutputError
+
+
+def record(bundle: Path, engine: str = "onnx", **values: object) -> VerifiedEngine:
+    made = VerifiedEngine(
+        engine=engine,
+        file=None,
+        weights_sha256=read_manifest(bundle).files[WEIGHTS],
+        num_images=200,
+        num_agree=199,
+        num_correct=180,
+        torch_correct=181,
+        largest_difference=0.1,
+        largest_logit=9.0,
+        size_bytes=0,
+        latency_seconds=0.01,
+        images_per_second=300.0,
+        torch_latency_seconds=0.02,
+        torch_images_per_second=100.0,
+        how="float32",
+        machine="a machine",
+        created="2026-11-25 03:00",
+    )
+    return replace(made, **values)  # type: ignore[arg-type]
+
+
+def test_what_was_added_is_read_again_and_guarded(bundle: Path) -> None:
+    assert read_engines(bundle, read_manifest(bundle)) == ()
+    kept = add_engine(bundle, read_manifest(bundle), record(bundle), b"a graph")
+    assert kept.file is not None
+    assert (kept.size_bytes, (bundle / kept.file).read_bytes()) == (7, b"a graph")
+    assert (kept.agreement, kept.drop, kept.speedup) == (0.995, 0.5, 3.0)
+    manifest = read_manifest(bundle)
+    assert manifest.files[kept.file] == hashlib.sha256(b"a graph").hexdigest()
+    assert read_engines(bundle, manifest) == (kept,)
+    assert manifest.provenance["note"] == "test"
+    (bundle / kept.file).write_bytes(b"a graqh")
+    with pytest.raises(BundleError, match=kept.file):
+        read_manifest(bundle)
+
+
+def test_a_second_export_takes_the_place_of_the_first_and_leaves_other_engines(bundle: Path) -> None:
+    for engine, content in (("onnx", b"1"), ("onnx-int8", b"2"), ("onnx", b"3")):
+        add_engine(bundle, read_manifest(bundle), record(bundle, engine), content)
+    add_engine(bundle, read_manifest(bundle), record(bundle, "torch-bf16"), None)
+    found = read_engines(bundle, read_manifest(bundle))
+    assert [engine.engine for engine in found] == ["onnx-int8", "onnx", "torch-bf16"]
+    assert [(bundle / engine.file).read_bytes() for engine in found if engine.file] == [b"2", b"3"]
+    assert len(list(bundle.iterdir())) == 4
+    assert found[2].size_bytes == (bundle / WEIGHTS).stat().st_size
+
+
+def test_a_file_that_two_engines_share_stays_until_both_are_gone(bundle: Path) -> None:
+    for engine, content in (("onnx", b"1"), ("openvino", b"1"), ("onnx", b"2")):
+        add_engine(bundle, read_manifest(bundle), record(bundle, engine), content)
+    openvino, onnx = read_engines(bundle, read_manifest(bundle))
+    assert [(bundle / str(engine.file)).read_bytes() for engine in (openvino, onnx)] == [b"1", b"2"]
+    add_engine(bundle, read_manifest(bundle), record(bundle, "openvino"), b"2")
+    assert len(list(bundle.glob("*.onnx"))) == 1
+
+
+def test_the_same_export_again_changes_nothing(bundle: Path) -> None:
+    first = add_engine(bundle, read_manifest(bundle), record(bundle), b"a graph")
+    assert add_engine(bundle, read_manifest(bundle), record(bundle), b"a graph") == first
+    assert first.file is not None
+    assert (bundle / first.file).is_file()
+
+
+def test_a_failure_while_writing_leaves_the_bundle_as_it_was(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = add_engine(bundle, read_manifest(bundle), record(bundle), b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(engines, "write_manifest", fail)
+    with pytest.raises(OutputError, match="No space left on device; free some room"):
+        add_engine(bundle, read_manifest(bundle), record(bundle), b"new")
+    assert read_engines(bundle, read_manifest(bundle)) == (before,)
+    monkeypatch.undo()
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OutputError, match="No space left"):
+        add_engine(bundle, read_manifest(bundle), record(bundle), b"newer")
+    assert read_engines(bundle, read_manifest(bundle)) == (before,)
+    assert not list(bundle.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weights_sha256": "0" * 64}, "is of other weights"),
+        ({"file": "elsewhere.onnx"}, "does not guard elsewhere.onnx"),
+        ({"file": "../elsewhere.onnx"}, "does not guard"),
+    ],
+)
+def test_what_belongs_to_another_bundle_is_refused(bundle: Path, values: dict[str, str], message: str) -> None:
+    manifest = read_manifest(bundle)
+    listed = {"engines": [asdict(record(bundle, **values))]}
+    write_manifest(bundle, replace(manifest, provenance=listed))
+    with pytest.raises(BundleError, match=message):
+        read_engines(bundle, read_manifest(bundle))
+
+
+def test_a_list_that_is_none_is_refused(bundle: Path) -> None:
+    for listed in ({"engines": 3}, {"engines": ["onnx"]}, {"engines": [{"engine": "onnx"}]}):
+        manifest = replace(read_manifest(bundle), provenance=listed)
+        with pytest.raises(BundleError, match="can't be read"):
+            read_engines(bundle, manifest)

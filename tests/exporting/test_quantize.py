@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from eyebright.errors import DataError
+from eyebright.exporting.onnx_graph import build_onnx
+from eyebright.exporting.quantize import (
+    describe,
+    divergence,
+    entropy_range,
+    least_squares_range,
+    percentile_range,
+    quantize,
+)
+from eyebright.models.catalog import build_model
+from eyebright.preprocess import Preprocessing
+from eyebright.progress import SilentProgress
+
+CHOICES = (percentile_range, least_squares_range, entropy_range)
+
+
+@pytest.fixture(scope="module")
+def graph() -> onnx.ModelProto:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model("resnet18", num_classes=4)
+        torch.nn.init.normal_(model.get_submodule("fc").weight, std=0.3)  # type: ignore[arg-type]
+    return build_onnx(model, Preprocessing(image_size=32, resize=32), "abcd", weights_sha256="0" * 64)
+
+
+def pictures(seed: int, count: int = 12) -> NDArray[np.uint8]:
+    """Smooth ones, each of its own colour."""
+    chance = np.random.default_rng(seed)
+    base = chance.integers(0, 200, (count, 3, 1, 1))
+    return np.asarray(base + chance.integers(0, 55, (count, 3, 32, 32)), dtype=np.uint8)
+
+
+def test_the_int8_graph_answers_nearly_as_the_float_graph_and_is_int8(graph: onnx.ModelProto) -> None:
+    before = graph.SerializeToString()
+    found = quantize(graph, pictures(0), progress=SilentProgress())
+    assert graph.SerializeToString() == before
+    assert [attempt.method for attempt in found.attempts[:4]] == ["min-max", "percentile", "least squares", "entropy"]
+    assert found.attempts[4].float_ends
+    assert found.chosen in found.attempts
+    assert 0 < found.chosen.divergence <= min(a.divergence for a in found.attempts[:4])
+    assert found.chosen.method in describe(found)
+
+    from eyebright.exporting.quantize import _run
+
+    fresh = pictures(1)
+    wanted, said = _run(graph, fresh), _run(found.model, fresh)
+    assert 0 < np.linalg.norm(wanted - said) < 0.1 * np.linalg.norm(wanted)
+    arrays = {tensor.name: tensor for tensor in found.model.graph.initializer}
+    kinds = {
+        node.input[0]: (arrays[node.input[0]].data_type, arrays[node.input[1]].dims)
+        for node in found.model.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in arrays
+    }
+    weights = [(kind, list(dims)) for name, (kind, dims) in kinds.items() if "conv" in name and "weight" in name]
+    assert len(weights) == 17  # all but the three shortcuts, whose name is another
+    assert all(kind == onnx.TensorProto.INT8 and len(dims) == 1 and dims[0] >= 64 for kind, dims in weights)
+    levels = {arrays[node.input[2]].data_type for node in found.model.graph.node if node.op_type == "QuantizeLinear"}
+    assert levels == {onnx.TensorProto.UINT8}
+    assert len(found.model.SerializeToString()) < 0.3 * len(before)
+
+
+def test_the_same_images_give_the_same_graph(graph: onnx.ModelProto) -> None:
+    first, second = (quantize(graph, pictures(0, 6), progress=SilentProgress()) for _ in range(2))
+    assert first.model.SerializeToString() == second.model.SerializeToString()
+
+
+def test_without_images_there_is_no_int8(graph: onnx.ModelProto) -> None:
+    with pytest.raises(DataError, match="validation images"):
+        quantize(graph, pictures(0, 0), progress=SilentProgress())
+
+
+def test_a_stop_is_heard_while_calibrating(graph: onnx.ModelProto) -> None:
+    class Stopping(SilentProgress):  # type: ignore[misc]
+        stop_requested = True
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(graph, pictures(0, 2), progress=Stopping())
+
+
+@pytest.mark.parametrize("choose", CHOICES)
+def test_a_range_lies_within_what_was_seen_and_has_a_level_for_zero(choose: object) -> None:
+    chance = np.random.default_rng(0)
+    for low, high in ((0.0, 4.0), (-3.0, 1.0), (-5.0, 0.0), (0.0, 0.0)):
+        counts = chance.integers(0, 100, 2048)
+        first, last = choose(low, high, counts)  # type: ignore[operator]
+        assert low - 1e-9 <= first <= 0 <= last <= high + 1e-9
+        assert choose(low, high, np.zeros(2048, dtype=np.int64)) is not None  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("choose", CHOICES)
+def test_a_far_outlier_is_cut_off_and_an_even_spread_is_kept(choose: object) -> None:
+    spread = np.full(2048, 50)
+    assert choose(0.0, 1.0, spread)[1] > 0.95  # type: ignore[operator]
+    values = np.abs(np.random.default_rng(0).normal(size=200_000))
+    counts = np.histogram(np.append(values, 100.0), bins=2048, range=(0, 100))[0]
+    counts[:-1] *= 50
+    assert choose(0.0, 100.0, counts)[1] < 30  # type: ignore[operator]
+
+
+def test_divergence_is_zero_for_equal_answers_and_grows_with_what_is_between() -> None:
+    logits = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
+    assert divergence(logits, logits + 7) == pytest.approx(0, abs=1e-9)
+    near, far = divergence(logits, logits * 1.1), divergence(logits, logits * 2)
+    assert 0 < near < far

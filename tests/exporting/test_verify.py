@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from eyebright.bundle.engines import VerifiedEngine
+from eyebright.errors import DataError, ExportError
+from eyebright.exporting.verify import Batch, require_same_answers, verify
+from eyebright.progress import SilentProgress
+
+
+class Spelled:
+    """Says of an image whose first pixel is n the n-th row of logits."""
+
+    def __init__(self, name: str, logits: list[list[float]]) -> None:
+        self.name = name
+        self._logits = np.array(logits, dtype=np.float32)
+
+    def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._logits[images[:, 0, 0, 0]]
+
+    def run_and_embed(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.run(images), self.run(images)
+
+
+def numbered(start: int, labels: list[int]) -> Batch:
+    pixels = np.zeros((len(labels), 1, 2, 2), dtype=np.uint8)
+    pixels[:, 0, 0, 0] = range(start, start + len(labels))
+    return pixels, np.array(labels)
+
+
+TORCH = [[3.0, 0.0], [3.0, 0.0], [0.0, 3.0], [0.0, -4.0]]
+
+
+def compare(logits: list[list[float]], name: str = "onnx-int8") -> VerifiedEngine:
+    return verify(
+        Spelled(name, logits),
+        Spelled("torch", TORCH),
+        [numbered(0, [0, 1]), numbered(2, [1, 0])],
+        total=4,
+        weights_sha256="f" * 64,
+        how="",
+        machine="",
+        created="",
+        progress=SilentProgress(),
+    )
+
+
+def test_answers_are_counted_image_by_image() -> None:
+    found = compare([[3.0, 0.5], [0.0, 1.0], [2.0, 0.0], [0.0, -4.0]])
+    assert (found.num_images, found.num_agree, found.num_correct, found.torch_correct) == (4, 2, 3, 3)
+    assert (found.largest_difference, found.largest_logit) == (3.0, 4.0)
+    assert (found.agreement, found.drop) == (0.5, 0.0)
+    assert min(found.latency_seconds, found.images_per_second, found.torch_images_per_second) > 0
+
+
+def test_more_than_the_allowed_drop_is_refused() -> None:
+    worse = compare([[0.0, 3.0], [3.0, 0.0], [0.0, 3.0], [0.0, -4.0]])
+    assert worse.drop == 25
+    with pytest.raises(ExportError, match=r"loses 25\.0 points of accuracy on 4 test images, and at most 0\.5"):
+        require_same_answers(worse, max_drop=0.5)
+    require_same_answers(worse, max_drop=25)
+    require_same_answers(replace(worse, num_correct=4), max_drop=0)
+
+
+def test_a_float_graph_may_be_off_by_rounding_only() -> None:
+    require_same_answers(compare([[3.001, 0.0], *TORCH[1:]], name="onnx"), max_drop=0)
+    with pytest.raises(ExportError, match="answers differently"):
+        require_same_answers(compare([[3.1, 0.0], *TORCH[1:]], name="onnx"), max_drop=100)
+    require_same_answers(compare([[3.1, 0.0], *TORCH[1:]], name="onnx-int8"), max_drop=0)
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-int8", "torch-bf16"])
+def test_what_is_no_number_is_refused(name: str) -> None:
+    with pytest.raises(ExportError, match="no numbers"):
+        require_same_answers(compare([[float("nan"), 0.0], *TORCH[1:]], name=name), max_drop=100)
+
+
+def test_nothing_to_compare_on_is_an_error() -> None:
+    with pytest.raises(DataError, match="no test images"):
+        verify(
+            Spelled("onnx", TORCH),
+            Spelled("torch", TORCH),
+            [],
+            total=0,
+            weights_sha256="",
+            how="",
+            machine="",
+            created="",
+            progress=SilentProgress(),
+        )

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eyebright as eb
+from eyebright.bundle.engines import read_engines
+from eyebright.bundle.manifest import find_bundle, read_manifest, write_manifest
+from eyebright.errors import BundleError, DataError, ExportError, SettingsError
+from eyebright.evaluation.report import EvaluationReport
+from eyebright.jobs import runs
+from eyebright.jobs.export import Export, export
+from eyebright.jobs.predict import predict
+from eyebright.jobs.train import Run
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Export]]:
+    """A copy of the run with every engine in it."""
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    shutil.copytree(run.folder, folder)
+    made = {
+        "onnx": export(folder),
+        "onnx-int8": export(folder, int8=True, max_drop=20),
+    }
+    return folder, made
+
+
+@pytest.fixture
+def folder(run: Run, tmp_path: Path) -> Path:
+    shutil.copytree(run.folder, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_an_export_is_verified_on_the_test_images_and_kept(exported: tuple[Path, dict[str, Export]], run: Run) -> None:
+    folder, made = exported
+    assert isinstance(run.report, EvaluationReport)
+    for name, found in made.items():
+        verified = found.verified
+        assert verified.engine == name
+        assert verified.num_images == run.report.num_samples
+        assert verified.torch_correct == run.report.num_correct
+        assert verified.num_agree >= verified.num_images - 1
+        assert found.path.parent == find_bundle(folder)
+        assert found.path.stat().st_size == verified.size_bytes
+    assert made["onnx"].verified.largest_difference < 1e-4
+    assert made["onnx-int8"].verified.size_bytes < 0.4 * made["onnx"].verified.size_bytes
+    bundle = find_bundle(folder)
+    assert [engine.engine for engine in read_engines(bundle, read_manifest(bundle))] == ["onnx", "onnx-int8"]
+
+
+def test_the_same_image_gets_the_same_answer_by_every_road(
+    exported: tuple[Path, dict[str, Export]], photos: Path, tmp_path: Path
+) -> None:
+    folder, _ = exported
+    path = photos / "red" / "03.png"
+    content = path.read_bytes()
+    array = np.asarray(Image.open(io.BytesIO(content)))
+    answers = {}
+    for engine in ("torch", "onnx"):
+        predictor = eb.load(folder, engine=engine)
+        assert predictor.engine == engine
+        for form in (path, str(path), content, Image.open(path), array):
+            answers[engine, type(form).__name__] = predictor.predict(form)
+        answers[engine, "list"] = predictor.predict([photos / "blue" / "00.png", path])[1]
+        answers[engine, "stack"] = predictor.predict(np.stack([array, array]))[1]
+        answers[engine, "files"] = next(predict(folder, [path], engine=engine).predictions)
+        answers[engine, "pipe"] = next(predict(folder, ["-"], piped=content, engine=engine).predictions)
+        done = subprocess.run(
+            [sys.executable, "-m", "eyebright", "predict", folder, path, "--engine", engine],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        row = dict(zip(*(line.split(",") for line in done.stdout.splitlines()), strict=True))
+        assert row["label"] == answers[engine, "list"].label
+        assert float(row["confidence"]) == pytest.approx(answers[engine, "list"].confidence, abs=2e-6)
+    wanted = answers["torch", "bytes"]
+    assert wanted.label == "red"
+    for road, answer in answers.items():
+        assert answer.label == wanted.label, road
+        assert answer.probabilities == pytest.approx(wanted.probabilities, abs=1e-5), road
+
+
+def test_load_takes_the_fastest_and_needs_no_torch(exported: tuple[Path, dict[str, Export]], photos: Path) -> None:
+    folder, made = exported
+    fastest = max(made, key=lambda name: made[name].verified.speedup)
+    assert eb.load(folder).engine == fastest
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None  # makes every import of it fail\n"
+        "import eyebright as eb\n"
+        "from eyebright.cli.main import main\n"
+        "print(eb.load(sys.argv[1]).predict(sys.argv[2]).label)\n"
+        "print(eb.evaluate(sys.argv[1], sys.argv[3]).num_samples)\n"
+        "main(['predict', sys.argv[1], sys.argv[2]])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder, photos / "red" / "03.png", photos],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[:2] == ["red", "7"]
+
+
+def test_a_slower_bfloat16_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyebright.exporting.export.computes_bfloat16", lambda _: True)
+    monkeypatch.setattr("eyebright.inference.load._has_bfloat16", lambda: True)
+    made = export(folder, to="torch", max_drop=20)
+    assert made.path.name == "weights.safetensors"
+    bundle = find_bundle(folder)
+    manifest = read_manifest(bundle)
+    for speed, wanted in ((0.5, "torch"), (2.0, "torch-bf16")):
+        engine = replace(made.verified, images_per_second=speed, torch_images_per_second=1.0)
+        write_manifest(bundle, replace(manifest, provenance={"engines": [asdict(engine)]}))
+        assert eb.load(folder).engine == wanted
+    assert eb.load(folder, engine="torch-bf16").engine == "torch-bf16"
+
+
+def test_openvino_reads_the_same_file(exported: tuple[Path, dict[str, Export]], photos: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs openvino: pip install 'eyebright[openvino]'")
+    shutil.copytree(exported[0], tmp_path / "run")
+    made = export(tmp_path / "run", to="openvino", max_drop=20)
+    assert made.verified.num_agree >= made.verified.num_images - 1
+    assert made.path.name == exported[1]["onnx"].path.name
+    images = sorted(photos.rglob("*.png"))[::5]
+    wanted = eb.load(tmp_path / "run", engine="torch").predict(images)
+    found = eb.load(tmp_path / "run", engine="openvino").predict(images)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.label == other.label
+        assert one.probabilities == pytest.approx(other.probabilities, abs=0.02)
+    export(tmp_path / "run", to="openvino", int8=True, max_drop=20)
+    assert made.path.is_file()
+    assert eb.load(tmp_path / "run", engine="openvino-int8").engine == "openvino-int8"
+    path = made.path
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(BundleError, match="was altered"):
+        eb.load(tmp_path / "run", engine="openvino")
+
+
+def test_a_damaged_export_is_refused_by_name_and_torch_still_asked_for(
+    exported: tuple[Path, dict[str, Export]], tmp_path: Path
+) -> None:
+    folder, made = exported
+    shutil.copytree(folder, tmp_path / "run")
+    path = find_bundle(tmp_path / "run") / made["onnx"].path.name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=rf"{path.name} was altered or cut short"):
+        eb.load(tmp_path / "run", engine="onnx")
+    path.unlink()
+    with pytest.raises(BundleError, match=rf"{path.name} can't be read"):
+        eb.load(tmp_path / "run", engine="onnx")
+    assert eb.load(tmp_path / "run", engine="onnx-int8").engine == "onnx-int8"
+
+
+def test_an_engine_that_was_not_exported_says_how_to_make_it(folder: Path) -> None:
+    with pytest.raises(BundleError, match="eyebright export RUN --to onnx --int8"):
+        eb.load(folder, engine="onnx-int8")
+    with pytest.raises(BundleError, match=r"eyebright export RUN --to torch$"):
+        eb.load(folder, engine="torch-bf16")
+    with pytest.raises(SettingsError, match='did you mean "onnx"'):
+        eb.load(folder, engine="onxn")
+
+
+def test_a_bundle_alone_needs_images_and_images_of_its_own_classes(folder: Path, photos: Path, tmp_path: Path) -> None:
+    bundle = find_bundle(folder)
+    with pytest.raises(DataError, match="eyebright export RUN DATA"):
+        export(bundle)
+    assert export(bundle, data=photos).verified.num_images == 48
+    with pytest.raises(DataError, match="validation images"):
+        export(bundle, data=photos, int8=True)
+    (tmp_path / "other" / "violet").mkdir(parents=True)
+    shutil.copy(photos / "red" / "00.png", tmp_path / "other" / "violet")
+    with pytest.raises(DataError, match="violet"):
+        export(bundle, data=tmp_path / "other")
+
+
+def test_images_that_have_moved_are_found_where_the_user_says_and_changed_ones_refused(
+    folder: Path, photos: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(photos, tmp_path / "moved")
+    assert export(folder, data=tmp_path / "moved").verified.num_images == 7
+    record = next(r for r in runs.read_sample_records(folder / runs.SAMPLES) if r.split == "test")
+    Image.new("RGB", (20, 20)).save(tmp_path / "moved" / record.name)
+    with pytest.raises(DataError, match="has changed"):
+        export(folder, data=tmp_path / "moved")
+
+
+def test_an_export_that_answers_differently_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eyebright.exporting import onnx_graph
+
+    constant = onnx_graph._Writer.constant
+
+    def spoil(self: onnx_graph._Writer, name: str, values: np.ndarray) -> str:
+        return constant(self, name, values * 0.9 if name == "scale" else values)
+
+    monkeypatch.setattr(onnx_graph._Writer, "constant", spoil)
+    before = sorted(path.name for path in find_bundle(folder).iterdir())
+    with pytest.raises(ExportError, match="not kept"):
+        export(folder)
+    assert sorted(path.name for path in find_bundle(folder).iterdir()) == before
+    assert eb.load(folder).engine == "torch"
+
+
+def test_what_can_not_be_asked_for(folder: Path) -> None:
+    with pytest.raises(SettingsError, match='no export to "tflite"'):
+        export(folder, to="tflite")
+    with pytest.raises(ExportError, match="int8 is there for onnx and openvino"):
+        export(folder, to="torch", int8=True)

@@ -1,0 +1,106 @@
+"""Whole runs killed with SIGKILL at random moments, as often as it takes, and gone on with.
+
+Everything is imported once, and each start is a fork of that process: so a start takes no two seconds, and the kill
+falls into reading, training, saving, pruning, measuring or reporting, and not into imports.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from eyebright.jobs.state import read_state
+from eyebright.jobs.train import resume, train
+
+SETTINGS = [
+    "network.width=small",
+    "training.epochs=12",
+    "training.batch_size=16",
+    "training.average=1",
+    "training.checkpoint_seconds=0",
+    "augmentation.mixup=0.3",
+    "data.cache=false",
+]
+
+
+def start(photos: Path, folder: Path) -> int:
+    """Start a run, or go on with it, in a process of its own; returns its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())
+        if read_state(folder) is None:
+            train(photos, model="cnn", out=folder, overrides=SETTINGS)
+        else:
+            resume(folder)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def ends(child: int, within: float) -> int | None:
+    """A child's exit code if it ends by itself; else it is killed, and None."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def weights_of(folder: Path) -> bytes:
+    return (folder / "bundle" / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("kills", [pytest.param(8, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.long)])
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_had_been(
+    photos: Path, tmp_path: Path, kills: int
+) -> None:
+    # In a process of its own: one that has computed with several threads can't be forked.
+    environment = os.environ | {"EYEBRIGHT_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, __file__, str(photos), str(tmp_path), str(kills)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=3000)
+    assert done.returncode == 0, done.stderr
+    assert f"{kills} kills" in done.stdout
+
+
+def kill_again_and_again(photos: Path, root: Path, kills: int) -> None:
+    began = time.monotonic()
+    never, folder = root / "never", root / "killed"
+    assert ends(start(photos, never), 300) == 0
+    takes = time.monotonic() - began
+    moments = random.Random(1)
+    done = finished = 0
+    while done < kills or folder.exists():
+        code = ends(start(photos, folder), moments.uniform(0, takes) if done < kills else 300)
+        if code is None:
+            done += 1
+            if read_state(folder) is None:  # killed before it could say that it is a run
+                shutil.rmtree(folder, ignore_errors=True)
+            continue
+        assert code == 0, f"after {done} kills"
+        finished += 1
+        assert weights_of(folder) == weights_of(never)
+        assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in never.iterdir())
+        assert not list(folder.glob("**/.*"))
+        shutil.rmtree(folder)
+    sys.stdout.write(f"{done} kills, {finished} runs ended, each as if it never had been killed\n")
+
+
+if __name__ == "__main__":
+    kill_again_and_again(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
