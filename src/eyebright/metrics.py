@@ -223,6 +223,35 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def exact_interval(successes: int, total: int) -> Interval:
+    """The 95 % interval of a share by the binomial distribution itself: it holds one half where, and only where, the
+    exact two-sided test of `mcnemar_exact` gives at least 5 %.
+
+    Source:
+        Clopper and Pearson, "The Use of Confidence or Fiducial Limits", Biometrika 26, 1934.
+    """
+    if not 0 <= successes <= total:
+        raise DataError(f"{successes} of {total} is not a share of samples")
+
+    def lowest(count: int) -> float:
+        """The share at which so many successes or more are as rare as 2.5 %."""
+        if count == 0:
+            return 0.0
+        low, high = 0.0, 1.0
+        for _ in range(50):
+            middle = (low + high) / 2
+            logs = math.log(middle), math.log1p(-middle)
+            base = math.lgamma(total + 1)
+            tail = math.fsum(
+                math.exp(base - math.lgamma(i + 1) - math.lgamma(total - i + 1) + i * logs[0] + (total - i) * logs[1])
+                for i in range(count, total + 1)
+            )
+            low, high = (low, middle) if tail > 0.025 else (middle, high)
+        return (low + high) / 2
+
+    return Interval(lowest(successes), 1 - lowest(total - successes))
+
+
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """The same p-values, raised so that all of them together call chance a difference as rarely as one alone would.
 

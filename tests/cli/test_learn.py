@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,23 @@ def test_a_comparison_ends_with_a_table_and_a_verdict(eyebright: Command, photos
     assert "ResNet-18" in done.stdout
     assert "test images" in done.stdout
     assert (tmp_path / "runs" / "light-compare" / "report.html").is_file()
+
+
+def test_runs_are_compared_as_they_are(eyebright: Command, photos: Path, run_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(run_folder, tmp_path / "again")
+    done = eyebright("compare", run_folder, tmp_path / "again", "--out", tmp_path / "c", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Plain CNN (again)" in done.stdout
+    assert "are both first" in done.stdout
+    assert (tmp_path / "c" / "report.html").is_file()
+    for arguments, code, words in (
+        ([run_folder, tmp_path / "again", "--seed", "1"], 2, "runs are compared as they are"),
+        ([run_folder], 4, "at least two runs"),
+        ([run_folder, photos], 4, "holds no report.json"),
+    ):
+        done = eyebright("compare", *arguments, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert words in done.stderr
 
 
 def test_settings_come_from_a_file_and_flags_count_more(eyebright: Command, photos: Path, tmp_path: Path) -> None:

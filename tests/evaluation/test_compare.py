@@ -83,7 +83,10 @@ def test_a_small_lead_is_called_chance_and_a_large_one_is_not(build_comparison: 
     assert words.startswith(
         "ResNet-50 comes first, right on 92 of 100 test images: 92.0 % (95 % interval 85.0 to 95.9 %)."
     )
-    assert "These 100 test images can't tell ResNet-50 and VGG-16 apart: 2.0 points (95 %: 0.0 to 5.0); about " in words
+    assert (
+        "These 100 test images can't tell ResNet-50 and VGG-16 apart: 2.0 points (95 %: \u22121.4 to 5.0); about "
+        in words
+    )
     assert "ResNet-50 is better than Plain CNN by 32.0 points (95 %: 23.0 to 41.0)." in words
     assert verdict(comparison) == "ResNet-50 and VGG-16 lead, too close to call"
 

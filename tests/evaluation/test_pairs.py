@@ -36,6 +36,17 @@ def test_holm_is_the_textbooks() -> None:
     assert metrics.holm([]) == ()
 
 
+def test_an_exact_interval_is_scipys_and_agrees_with_the_exact_test() -> None:
+    stats = pytest.importorskip("scipy.stats", reason="needs SciPy as the oracle")
+    for successes, total in ((0, 5), (5, 5), (12, 17), (230, 900)):
+        theirs = stats.binomtest(successes, total).proportion_ci(0.95, method="exact")
+        assert metrics.exact_interval(successes, total) == pytest.approx((theirs.low, theirs.high), abs=1e-9)
+    for total in range(1, 40):
+        for successes in range(total + 1):
+            low, high = metrics.exact_interval(successes, total)
+            assert (low <= 0.5 <= high) == (metrics.mcnemar_exact(successes, total - successes) >= 0.05)
+
+
 def test_so_many_images_show_the_difference_four_times_in_five() -> None:
     needed = metrics.samples_needed(12, 6, 120)
     assert needed is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from eyebright.evaluation.compare import Comparison, pairs_of, ranked
+from eyebright.evaluation.compare import Comparison, about, pairs_of, ranked
 from eyebright.evaluation.tables import interval_bar, render_costs, render_numbers, render_pairs, render_slices
 
 Build = Callable[..., Comparison]
@@ -18,7 +18,7 @@ def test_pairs_stand_with_their_intervals_and_what_could_tell_them(build_compari
         gap = pair.difference
         assert f"{gap.points:.1f} <small>".replace("-", "&#8722;") in page
         if not gap.told_apart and gap.needed is not None:
-            assert f"{gap.needed:,} images could" in page
+            assert f"about {about(gap.needed):,} images could" in page
     assert page.count("<tr>") == 4
     assert "ResNet-50 less Plain CNN" in page
 

@@ -9,10 +9,12 @@ import pytest
 
 from eyebright.errors import DataError
 from eyebright.jobs import runs
+from eyebright.jobs.compare import compare
 from eyebright.jobs.compare_runs import compare_runs
 from eyebright.jobs.train import Run, train
 
 SETTINGS = ["training.epochs=2", "network.width=small"]
+WITHOUT = "network.weights=none"
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +32,17 @@ def test_earlier_runs_are_compared_without_training(run: Run, short: Run, tmp_pa
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["report.html", "report.json"]
 
 
-def test_the_folder_of_a_comparison_stands_for_the_runs_in_it(run: Run, short: Run, tmp_path: Path) -> None:
-    shutil.copytree(run.folder, tmp_path / "both" / "cnn")
-    shutil.copytree(short.folder, tmp_path / "both" / "other")
-    found = compare_runs([tmp_path / "both"], out=tmp_path / "c")
-    assert len(found.comparison.contestants) == 2
+def test_runs_of_a_comparison_are_runs_too_and_its_folder_stands_for_them(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    before = compare(photos, models=["cnn", "resnet18"], out=tmp_path / "both", overrides=[*SETTINGS, WITHOUT])
+    assert before.comparison is not None
+    found = compare_runs([tmp_path / "both", run.folder], out=tmp_path / "c")
+    reports = [c.report for c in found.comparison.contestants]
+    assert reports == [*(c.report for c in before.comparison.contestants), run.report]
+    assert len({c.title for c in found.comparison.contestants}) == 3
+    one = compare_runs([tmp_path / "both" / "resnet18", run.folder], out=tmp_path / "d")
+    assert [c.title for c in one.comparison.contestants] == ["ResNet-18", "Plain CNN"]
 
 
 def test_images_are_recognised_in_another_order_and_under_other_names(run: Run, short: Run, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def difference_in_words(first: str, second: str, gap: Difference, num_samples: i
     if gap.told_apart:
         return f"{first} is better than {second} by {interval}."
     images = "This 1 test image" if num_samples == 1 else f"These {num_samples:,} test images"
-    could = f"; about {_about(gap.needed):,} could" if gap.needed is not None else ""
+    could = f"; about {about(gap.needed):,} could" if gap.needed is not None else ""
     return f"{images} can't tell {first} and {second} apart: {interval}{could}."
 
 
@@ -137,8 +137,8 @@ def _signed(points: float) -> str:
     return "0.0" if text == "-0.0" else text.replace("-", "\u2212")
 
 
-def _about(count: int) -> int:
-    """To two digits, upwards: 873 becomes 880."""
+def about(count: int) -> int:
+    """A number of images to two digits, upwards: 873 becomes 880."""
     step = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // step) * step
 

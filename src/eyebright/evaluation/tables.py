@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from eyebright.evaluation.compare import Comparison, Contestant, pairs_of, ranked
+from eyebright.evaluation.compare import Comparison, Contestant, about, pairs_of, ranked
 from eyebright.evaluation.measures import Measured
 from eyebright.evaluation.report import EvaluationReport, percent
 from eyebright.evaluation.slices import Slice
@@ -47,7 +47,7 @@ def render_pairs(comparison: Comparison) -> str:
         elif gap.needed is None:
             outcome = "equal here"
         else:
-            outcome = f"can't be told; {gap.needed:,} images could"
+            outcome = f"can't be told; about {about(gap.needed):,} images could"
         f1 = "&#8211;"
         if gap.f1_points is not None and gap.f1_low is not None and gap.f1_high is not None:
             f1 = f"{_points(gap.f1_points)} <small>{_points(gap.f1_low)} to {_points(gap.f1_high)}</small>"

@@ -90,20 +90,21 @@ def compare_runs(
 
 
 def is_run(path: Path) -> bool:
-    """Whether a folder holds a run, or a comparison, that was measured."""
-    return (path / runs.REPORT_JSON).is_file()
+    """Whether a folder holds a run, or a comparison of some."""
+    return (path / runs.REPORT_JSON).is_file() or ((path / runs.SAMPLES).is_file() and (path / runs.BUNDLE).is_dir())
 
 
 def _list_runs(path: Path) -> list[Path]:
     """The run itself, or those in the folder of a comparison."""
     if (path / runs.SAMPLES).is_file() or not path.is_dir():
         return [path]
-    inside = sorted(child for child in path.iterdir() if (child / runs.SAMPLES).is_file() and is_run(child))
-    return inside or [path]
+    return sorted(child for child in path.iterdir() if (child / runs.SAMPLES).is_file()) or [path]
 
 
 def _read_run(folder: Path) -> _Measured:
     path, shown = folder / runs.REPORT_JSON, printable(str(folder))
+    if not path.is_file() and (folder / runs.SAMPLES).is_file():
+        path = folder.resolve().parent / runs.REPORT_JSON  # a run of a comparison has its report there
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -114,6 +115,11 @@ def _read_run(folder: Path) -> _Measured:
     if state is not None and state.mean_average_precision is not None:
         raise DataError(f"{shown} learned several labels an image; earlier runs are compared for one label each")
     comparison = Comparison.from_dict(values)
+    if path.parent != folder:
+        mine = tuple(c for c in comparison.contestants if c.model == folder.resolve().name)
+        if not mine:
+            raise DataError(f"{printable(str(path))} does not tell of {shown}; was it interrupted?")
+        comparison = replace(comparison, contestants=mine)
     if len(comparison.contestants) != 1:
         raise DataError(
             f"{shown} holds a report of several networks, but not the runs themselves; give each run's folder"
