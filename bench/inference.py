@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder of class folders named by WordNet id")
     parser.add_argument("--model", choices=sorted(FILES), default="resnet50")
     parser.add_argument("--count", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0 leaves speed out")
     parser.add_argument("--accuracy", action="store_true")
     options = parser.parse_args()
     paths = sorted(options.images.glob("*/*"))
@@ -86,7 +86,10 @@ def main() -> None:
     engines = build_engines(model, halves[0][:CALIBRATION])
     if options.accuracy:
         compare_answers(model, engines, halves, paths, labelled=options.model == "resnet50")
-    compare_speed(model, engines, paths[:: max(1, len(paths) // options.count)][: options.count], options, gigaflops)
+    if options.rounds:
+        compare_speed(
+            model, engines, paths[:: max(1, len(paths) // options.count)][: options.count], options, gigaflops
+        )
 
 
 def read_model(name: str, folder: Path) -> nn.Module:

@@ -26,6 +26,7 @@ WITHOUT_TORCH = (
     "eyebright.preprocess",
     "eyebright.metrics",
     "eyebright.settings",
+    "eyebright.processor",
     "eyebright.page",
     "eyebright.page.*",
     "eyebright.data",
