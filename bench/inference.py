@@ -65,7 +65,8 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder of class folders named by WordNet id")
     parser.add_argument("--model", choices=sorted(FILES), default="resnet50")
     parser.add_argument("--count", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="0 leaves speed out")
+    parser.add_argument("--only", default="", help="engines beside torch, such as onnx-int8,openvino; all by default")
     parser.add_argument("--accuracy", action="store_true")
     options = parser.parse_args()
     paths = sorted(options.images.glob("*/*"))
@@ -83,10 +84,14 @@ def main() -> None:
     }
     print(json.dumps(about), flush=True)
     halves = [read_pixels(paths[start::2]) for start in (0, 1)]
-    engines = build_engines(model, halves[0][:CALIBRATION])
+    engines = build_engines(model, halves[0][:CALIBRATION], options.only)
     if options.accuracy:
-        compare_answers(model, engines, halves, paths, labelled=options.model == "resnet50")
-    compare_speed(model, engines, paths[:: max(1, len(paths) // options.count)][: options.count], options, gigaflops)
+        other = build_engines(model, halves[1][:CALIBRATION], options.only)
+        compare_answers(engines, other, halves, paths, labelled=options.model == "resnet50")
+    if options.rounds:
+        compare_speed(
+            model, engines, paths[:: max(1, len(paths) // options.count)][: options.count], options, gigaflops
+        )
 
 
 def read_model(name: str, folder: Path) -> nn.Module:
@@ -118,8 +123,8 @@ def manifest_of(model: nn.Module) -> Manifest:
     )
 
 
-def build_engines(model: nn.Module, calibration: NDArray[np.uint8]) -> dict[str, Engine]:
-    """Every engine that is installed here."""
+def build_engines(model: nn.Module, calibration: NDArray[np.uint8], only: str) -> dict[str, Engine]:
+    """The engines that are asked for and installed here, torch first."""
     manifest = manifest_of(model)
     found: dict[str, Engine] = {"torch": TorchEngine(model, PREPROCESSING)}
     if computes_bfloat16("cpu"):
@@ -137,10 +142,14 @@ def build_engines(model: nn.Module, calibration: NDArray[np.uint8]) -> dict[str,
         from eyebright.inference.openvino_engine import OpenvinoEngine
     except ModuleNotFoundError:
         print("  OpenVINO is not installed, and is left out", flush=True)
-        return found
+        return _chosen(found, only)
     found[OPENVINO] = OpenvinoEngine(content, manifest)
     found[OPENVINO_INT8] = OpenvinoEngine(small_content, manifest, name=OPENVINO_INT8)
-    return found
+    return _chosen(found, only)
+
+
+def _chosen(engines: dict[str, Engine], only: str) -> dict[str, Engine]:
+    return {name: engine for name, engine in engines.items() if not only or name in ("torch", *only.split(","))}
 
 
 def run_all(engine: Engine, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -148,17 +157,16 @@ def run_all(engine: Engine, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def compare_answers(
-    model: nn.Module,
     engines: dict[str, Engine],
+    other: dict[str, Engine],
     halves: Sequence[NDArray[np.uint8]],
     paths: Sequence[Path],
     *,
     labelled: bool,
 ) -> None:
-    """Prints a table: right answers, and the same class as torch in float32."""
+    """Prints a table: right answers, and the same class as torch; `other` is calibrated on the other half."""
     wnids = list(read_imagenet_wnids())
     labels = np.concatenate([[wnids.index(path.parent.name) for path in paths[start::2]] for start in (0, 1)])
-    other = build_engines(model, halves[1][:CALIBRATION])
     exact = None
     print("\n| engine | right | same class as torch | largest logit off by |\n|---|---|---|---|")
     for name in engines:

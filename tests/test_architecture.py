@@ -28,6 +28,7 @@ WITHOUT_TORCH = (
     "eyebright.settings",
     "eyebright.calibration",
     "eyebright.calibration.*",
+    "eyebright.processor",
     "eyebright.page",
     "eyebright.page.*",
     "eyebright.data",

@@ -90,10 +90,15 @@ def test_the_same_image_gets_the_same_answer_by_every_road(
         assert answer.probabilities == pytest.approx(wanted.probabilities, abs=1e-5), road
 
 
-def test_load_takes_the_fastest_and_needs_no_torch(exported: tuple[Path, dict[str, Export]], photos: Path) -> None:
+def test_load_takes_the_fastest_and_needs_no_torch(
+    exported: tuple[Path, dict[str, Export]], photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, made = exported
     fastest = max(made, key=lambda name: made[name].verified.speedup)
+    monkeypatch.setattr("eyebright.inference.load.has_exact_int8", lambda: True)
     assert eb.load(folder).engine == fastest
+    monkeypatch.setattr("eyebright.inference.load.has_exact_int8", lambda: False)
+    assert eb.load(folder).engine == "onnx"
     code = (
         "import sys\n"
         "sys.modules['torch'] = None  # makes every import of it fail\n"
@@ -115,7 +120,7 @@ def test_load_takes_the_fastest_and_needs_no_torch(exported: tuple[Path, dict[st
 
 def test_a_slower_bfloat16_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("eyebright.exporting.export.computes_bfloat16", lambda _: True)
-    monkeypatch.setattr("eyebright.inference.load._has_bfloat16", lambda: True)
+    monkeypatch.setattr("eyebright.inference.load.has_bfloat16", lambda: True)
     made = export(folder, to="torch", max_drop=20)
     assert made.path.name == "weights.safetensors"
     bundle = find_bundle(folder)

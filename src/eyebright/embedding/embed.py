@@ -17,6 +17,7 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.models.layers import fold_batch_norm
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
+from eyebright.processor import has_bfloat16
 from eyebright.progress import Progress, SilentProgress
 
 
@@ -104,17 +105,4 @@ def computes_bfloat16(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not device.startswith("cpu"):
         return False
-    flags = _cpu_flags()
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _cpu_flags() -> frozenset[str]:
-    """What the processor says it can do, where the system tells."""
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith("flags"):
-                    return frozenset(line.split(":", 1)[1].split())
-    except OSError:
-        pass
-    return frozenset()
+    return has_bfloat16()

@@ -25,6 +25,7 @@ from eyebright.calibration.calibration import Promises
 from eyebright.errors import BundleError, MissingExtraError, SettingsError, nearest
 from eyebright.inference.engine import Engine
 from eyebright.inference.predictor import Predictor
+from eyebright.processor import has_bfloat16, has_exact_int8
 
 
 def load(
@@ -38,7 +39,8 @@ def load(
     """A predictor from a run's folder or a bundle.
 
     Without an `engine`, the fastest of those that `eyebright export` has verified for this bundle and that are
-    installed here is taken; an exported one, which needs no torch, before torch; without any, torch in float32.
+    installed here is taken; an exported one, which needs no torch, before torch; without any, torch in float32. int8
+    is taken only where the processor computes it exactly.
 
     Args:
         path: the folder that training wrote, or the bundle inside it.
@@ -71,17 +73,12 @@ def load(
 
 def _fastest(verified: tuple[VerifiedEngine, ...]) -> str:
     """The name of the engine to take where none was asked for."""
-    installed = [found for found in verified if find_spec(LIBRARIES[found.engine])]
-    exported = [found for found in installed if found.file is not None]
-    here = exported or [found for found in installed if found.speedup > 1 and _has_bfloat16()]
+    installed = [found for found in verified if found.engine in LIBRARIES and find_spec(LIBRARIES[found.engine])]
+    able = [found for found in installed if has_exact_int8() or found.engine not in (ONNX_INT8, OPENVINO_INT8)]
+    exported = [found for found in able if found.file is not None]
+    here = exported or [found for found in able if found.speedup > 1 and has_bfloat16()]
     # Each against torch in the same minute: what was measured on another day, under another load, is no comparison.
     return max(here, key=lambda found: found.speedup).engine if here else TORCH
-
-
-def _has_bfloat16() -> bool:
-    from eyebright.embedding.embed import computes_bfloat16
-
-    return computes_bfloat16("cpu")
 
 
 def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
