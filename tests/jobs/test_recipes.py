@@ -52,7 +52,9 @@ def test_a_teacher_says_of_each_image_and_its_mirror_what_it_would_predict(run: 
         image = np.asarray(run.predictor.preprocessing.square(_pixels(photos / name)))
         for side, view in enumerate((image, image[:, ::-1].copy())):
             expected = run.predictor.predict(view).probabilities
-            shares = np.exp(taught[side, row] - taught[side, row].max())
+            assert run.predictor.calibration is not None
+            logits = taught[side, row] / run.predictor.calibration.temperature
+            shares = np.exp(logits - logits.max())
             found = dict(zip(table.classes, shares / shares.sum(), strict=True))
             assert {name: pytest.approx(share, abs=1e-4) for name, share in expected.items()} == found
 

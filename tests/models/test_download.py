@@ -42,6 +42,9 @@ class Server(ThreadingHTTPServer):
         """What the next answers are instead of the file; used up one by one."""
         self.location = ""
         self.seconds_per_block = 0.0
+        self.stalls_after: int | None = None
+        """After so many bytes nothing more comes until `goes_on` is set."""
+        self.goes_on = threading.Event()
         self.ranges: list[str | None] = []
         """The Range header of every request so far."""
 
@@ -90,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         if server.cuts:
             body = body[: server.cuts.pop(0)]
         for place in range(0, len(body), 100_000):
+            if server.stalls_after is not None and place >= server.stalls_after:
+                server.goes_on.wait(120)
             self.wfile.write(body[place : place + 100_000])
             time.sleep(server.seconds_per_block)
 
@@ -390,18 +395,19 @@ def start_process(server: Server, target: Path, limit: int = 0) -> subprocess.Po
 def test_a_process_that_is_interrupted_or_killed_keeps_the_part(
     server: Server, target: Path, number: signal.Signals
 ) -> None:
-    server.seconds_per_block = 0.05
+    server.stalls_after = 500_000
     process = start_process(server, target)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 100
     while not (part(target).exists() and part(target).stat().st_size > 400_000) and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(number)
     process.communicate(timeout=30)
+    server.stalls_after = None
+    server.goes_on.set()
     kept = part(target).read_bytes()
     assert not target.exists()
     assert 400_000 < len(kept) < len(CONTENT)
     assert CONTENT.startswith(kept)
-    server.seconds_per_block = 0
     fetch(server, target)  # a lock that died with its holder holds nobody up
     assert target.read_bytes() == CONTENT
     assert server.ranges[-1] == f"bytes={len(kept)}-"
@@ -453,15 +459,16 @@ def test_two_processes_at_once_fetch_the_file_once(server: Server, target: Path)
 
 
 def test_who_waits_for_another_process_can_be_stopped(server: Server, target: Path) -> None:
-    server.seconds_per_block = 0.05
+    server.stalls_after = 100_000
     process = start_process(server, target)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 100
     while not part(target).exists() and time.monotonic() < end:
         time.sleep(0.01)
     with pytest.raises(KeyboardInterrupt):
         fetch(server, target, Recorder(stop_after=0))
     process.kill()
     process.communicate(timeout=30)
+    server.goes_on.set()
 
 
 def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:

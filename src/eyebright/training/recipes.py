@@ -66,7 +66,7 @@ PRETRAINED = {
     ),
 }
 SCRATCH = {
-    "quick": Recipe(epochs=19, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
+    "quick": Recipe(epochs=36, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
     "standard": Recipe(epochs=57, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
     "best": Recipe(epochs=100, test_size=128, batch_size=64, lr=1e-3, average=1.0, augmentation=LIGHT),
 }
