@@ -17,7 +17,7 @@ from eyebright.lessons.measured import Residuals, Transfer, TransferTask
 from eyebright.lessons.parts import Line, chart, chart_keys, drawing, spell, unit_table
 from eyebright.lessons.render import picture
 from eyebright.lessons.tensors import Lessons
-from eyebright.lessons.words import STAGES
+from eyebright.lessons.words import PAPER_DEPTHS, STAGES
 from eyebright.page import markup
 from eyebright.page.thumbnail import thumbnail
 
@@ -114,6 +114,7 @@ def _experiment(residuals: Residuals) -> str:
         "</div></div>"
         f"{unit_table(('network', 'parameters', 'training loss, last', 'test accuracy, last'), rows)}"
         f"<p>{markup.text(_verdict(residuals))}</p>"
+        f"<p>{markup.text(PAPER_DEPTHS)}</p>"
         f'<p class="quiet">One run of each, so the last points of accuracy mean little. Losses above 2.5 are drawn at '
         f"2.5. Made by <code>{markup.text(residuals.command)}</code></p></section>"
     )
@@ -123,11 +124,13 @@ def _verdict(residuals: Residuals) -> str:
     """What the figures say, in words that follow them."""
     last = {(course.depth, course.is_residual): course.train_loss[-1] for course in residuals.courses}
     shallow, deep = min(last)[0], max(last)[0]
-    plain = last[deep, False] / last[shallow, False]
-    residual = last[deep, True] / last[shallow, True]
+    said = [
+        f"the {kind} network’s training loss goes from {last[shallow, is_residual]:.3f} "
+        f"to {last[deep, is_residual]:.3f}"
+        for kind, is_residual in (("plain", False), ("residual", True))
+    ]
     return (
-        f"Going from {shallow} to {deep} layers multiplies the plain network’s training loss by {plain:.1f} and the "
-        f"residual one’s by {residual:.1f}. At {deep} layers the plain network’s loss is "
+        f"From {shallow} to {deep} layers, {said[0]}; {said[1]}. At {deep} layers the plain network’s loss is "
         f"{last[deep, False] / last[deep, True]:.1f} times the residual one’s."
     )
 

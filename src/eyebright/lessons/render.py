@@ -132,8 +132,8 @@ def _convolution(lessons: Lessons) -> str:
         f"{found.column} of the enlarged image: of the filters whose weights nearly cancel out, so that they answer to "
         "edges, the one that answers most strongly. Violet is above zero, orange below.</p>"
         f'<div class="cards">{colours}</div><p>{sums} + bias {spell(found.bias, 3)} = <b>{spell(found.value, 3)}</b>, '
-        "which is what the layer itself answers there (what comes in was scaled to mean 0 and deviation 1 first). The "
-        "same filter at every place gives a map; 64 filters give 64 maps.</p>"
+        "which is what the layer itself answers there (what comes in was scaled with ImageNet’s mean and deviation "
+        "first). The same filter at every place gives a map; 64 filters give 64 maps.</p>"
         f"{picture(picture_activation(found.layer, found.maps))}"
     )
 
