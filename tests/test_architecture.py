@@ -56,6 +56,8 @@ WITHOUT_TORCH = (
     "eyebright.checking.*",
     "eyebright.drawing",
     "eyebright.drawing.*",
+    "eyebright.lessons",
+    "eyebright.lessons.*",
     "eyebright.jobs.check",
     "eyebright.jobs.evaluate",
     "eyebright.jobs.predict",
@@ -69,6 +71,7 @@ WITH_TORCH = (  # beside rooms that go without
     "eyebright.drawing.trace",
     "eyebright.drawing.recorder",
     "eyebright.drawing.shortcuts",
+    "eyebright.lessons.compute",
 )
 # `import NAME` and `from NAME import ...` of these may run a file's code when reading it.
 UNSAFE_READERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from eyebright.inference.load import load as load
     from eyebright.inference.predictor import Prediction as Prediction
     from eyebright.inference.predictor import Predictor as Predictor
+    from eyebright.jobs.atlas import Atlas as Atlas
+    from eyebright.jobs.atlas import atlas as atlas
     from eyebright.jobs.check import Check as Check
     from eyebright.jobs.check import check as check
     from eyebright.jobs.compare import ComparedRuns as ComparedRuns
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Atlas": "jobs.atlas",
     "Check": "jobs.check",
     "ComparedRuns": "jobs.compare",
     "Drawing": "jobs.draw",
@@ -62,6 +65,7 @@ _HOMES = {
     "Preprocessing": "preprocess",
     "Run": "jobs.train",
     "Settings": "training.settings",
+    "atlas": "jobs.atlas",
     "check": "jobs.check",
     "compare": "jobs.compare",
     "compare_runs": "jobs.compare_runs",

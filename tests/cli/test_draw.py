@@ -8,6 +8,8 @@ from typing import get_args
 import pytest
 
 from eyebright.cli.draw import VIEWS
+from eyebright.lessons.words import PAGES
+from eyebright.models.published import is_starter_installed
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -20,6 +22,17 @@ def test_a_name_is_enough_and_a_second_drawing_overwrites_nothing(eyebright: Com
     assert again.returncode == 7
     assert "vgg16.svg exists already and nothing is ever overwritten" in again.stderr
     assert eyebright("draw", "resnet18", "--view", "flow", cwd=tmp_path).stdout == "Drawing:     resnet18-flow.svg\n"
+
+
+def test_the_atlas_is_a_folder_of_pages_that_is_never_overwritten(eyebright: Command, tmp_path: Path) -> None:
+    if not is_starter_installed():
+        pytest.skip("needs the starter weights: pip install ./weights")
+    done = eyebright("atlas", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Atlas:       atlas/index.html\n", "")
+    assert {path.name for path in (tmp_path / "atlas").iterdir()} == set(PAGES)
+    again = eyebright("atlas", cwd=tmp_path)
+    assert again.returncode == 7
+    assert "atlas exists already and nothing is ever overwritten" in again.stderr
 
 
 def test_text_is_printed_whole_into_a_pipe_and_writes_nothing(eyebright: Command, tmp_path: Path) -> None:

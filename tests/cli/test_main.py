@@ -17,6 +17,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
+    "atlas": ["--out"],
     "cache": [],
     "check": ["--decisions", "--out", "--wrong-labels"],
     "compare": [*STEERING, "--models"],
@@ -32,6 +33,7 @@ FLAGS = {
     "train": [*STEERING, "--find-lr", "--model", "--resume", "--teacher", "--weights"],
 }
 NAMES = [
+    "Atlas",
     "Check",
     "ComparedRuns",
     "Drawing",
@@ -46,6 +48,7 @@ NAMES = [
     "Preprocessing",
     "Run",
     "Settings",
+    "atlas",
     "check",
     "compare",
     "compare_runs",

@@ -1,4 +1,4 @@
-"""The command that shows how a network is built: draw."""
+"""The commands that show how networks are built: draw, and atlas, which explains them."""
 
 from __future__ import annotations
 
@@ -46,4 +46,26 @@ def draw(
         output.print_line(str(drawing.summary))
     if out is not None:
         output.print_line(f"Drawing:     {out}")
+    return 0
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("atlas"),
+    show_default=True,
+    help="Write the pages into this new folder.",
+)
+def atlas(out: Path) -> int:
+    """Write pages that explain image classification, each layer, VGG-16, ResNet-50 and transfer learning.
+
+    All pictures and numbers are made by the networks themselves, from the starter weights and the images that
+    come along.
+    """
+    from eyebright.jobs.atlas import FIRST
+    from eyebright.jobs.atlas import atlas as make
+
+    make(out=out)
+    output.print_line(f"Atlas:       {out / FIRST}")
     return 0

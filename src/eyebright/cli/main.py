@@ -11,7 +11,7 @@ import click
 from eyebright import __version__
 from eyebright.cli.cache import cache
 from eyebright.cli.check import check
-from eyebright.cli.draw import draw
+from eyebright.cli.draw import atlas, draw
 from eyebright.cli.explain import explain, features
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models, runs
@@ -39,7 +39,9 @@ def cli() -> None:
     """
 
 
-for command in (demo, check, train, compare, evaluate, predict, explain, features, export, draw, models, runs, cache):
+for command in (demo, check, train, compare, evaluate, predict, explain, features, export):
+    cli.add_command(command)
+for command in (draw, atlas, models, runs, cache):
     cli.add_command(command)
 
 

@@ -1,0 +1,129 @@
+"""Parts of the atlas's pages: numbers as tables, curves, bars, claims. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eyebright.drawing.scene import Scene
+from eyebright.drawing.svg import write_svg
+from eyebright.lessons.words import Claim
+from eyebright.page import markup
+
+_WIDTH, _HEIGHT = 460, 250
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One curve of a chart."""
+
+    name: str
+    style: str
+    """A class of the style sheet."""
+    values: tuple[float, ...]
+    """One for each epoch."""
+
+
+def spell(value: float, digits: int = 2) -> str:
+    """A number with a true minus; never "-0.00"."""
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
+    return text.replace("-", "−")
+
+
+def number_grid(values: NDArray[np.float32] | NDArray[np.uint8], caption: str, *, digits: int = 2) -> str:
+    """(H, W) numbers as a small table, each cell shaded by how large its value is, violet above zero, orange below."""
+    strongest = float(np.abs(values).max()) or 1.0
+    rows = []
+    for row in values:
+        cells = []
+        for value in row:
+            kind = "below" if value < 0 else "above"
+            shade = abs(float(value)) / strongest
+            cells.append(f'<td class="{kind}" style="--shade:{shade:.2f}">{spell(float(value), digits)}</td>')
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<table class="grid"><caption>{caption}</caption><tbody>{"".join(rows)}</tbody></table>'
+
+
+def unit_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
+    """Rows of text; the first cell is the row's name, the others are numbers."""
+    head = "".join(
+        f'<th scope="col"{_number(column)}>{markup.text(heading)}</th>' for column, heading in enumerate(headings)
+    )
+    body = []
+    for first, *rest in rows:
+        cells = "".join(f'<td class="number">{markup.text(cell)}</td>' for cell in rest)
+        body.append(f'<tr><th scope="row">{markup.text(first)}</th>{cells}</tr>')
+    said = f"<caption>{markup.text(caption)}</caption>" if caption else ""
+    table = f'<table class="plain">{said}<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+    return markup.scroll_box(caption or headings[0], table)
+
+
+def _number(column: int) -> str:
+    return ' class="number"' if column else ""
+
+
+def bars(names: Sequence[str], shares: Sequence[float]) -> str:
+    """Names with shares in [0, 1] and a bar each."""
+    items = "".join(
+        f"<li><span>{markup.name(name)}</span><b>{markup.text(f'{100 * share:.1f} %')}</b>"
+        f'<i style="width:{max(0.5, 100 * share):.1f}%"></i></li>'
+        for name, share in zip(names, shares, strict=True)
+    )
+    return f'<ol class="answers">{items}</ol>'
+
+
+def claims(said: Sequence[Claim]) -> str:
+    """What is often told, what is so, and where that stands."""
+    items = "".join(
+        f'<article class="card claim"><p class="heard"><span>Often told</span> “{markup.text(claim.heard)}”</p>'
+        f"<p>{markup.text(claim.fact)}</p>"
+        f'<p class="quiet">Source: {markup.text(claim.source)}.</p></article>'
+        for claim in said
+    )
+    return f'<section><h2>Often told otherwise</h2><div class="cards middle">{items}</div></section>'
+
+
+def drawing(scene: Scene) -> str:
+    """A drawing in a box that scrolls where the page is narrow."""
+    box = markup.scroll_box(scene.title, write_svg(scene))
+    return f'<div class="canvas" style="--natural:{scene.width:.0f}px">{box}</div>'
+
+
+def chart(title: str, lines: Sequence[Line], *, top: float, ticks: Sequence[float], is_percent: bool = False) -> str:
+    """Curves over epochs as inline SVG, coloured by the style sheet; values above `top` are drawn at it."""
+    epochs = len(lines[0].values)
+    parts = [f'<svg class="curve" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{markup.text(title)}</title>']
+    for tick in ticks:
+        y = _place(tick / top)
+        words = f"{100 * tick:.0f}&#160;%" if is_percent else f"{tick:g}"
+        parts.append(f'<path class="rule" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
+        parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{y + 3.5:.1f}">{words}</text>')
+    for epoch in range(1, epochs + 1, max(1, epochs // 5)):
+        parts.append(f'<text class="tick mid" x="{_across(epoch, epochs):.1f}" y="{_HEIGHT - 22}">{epoch}</text>')
+    parts.append(f'<text class="tick mid" x="{(_LEFT + _WIDTH - _RIGHT) / 2:.0f}" y="{_HEIGHT - 5}">epoch</text>')
+    for line in lines:
+        points = (
+            f"{_across(epoch, epochs):.1f} {_place(min(1.0, value / top)):.1f}"
+            for epoch, value in enumerate(line.values, start=1)
+        )
+        parts.append(f'<path class="line {line.style}" d="M{"L".join(points)}"/>')
+    return "".join(parts) + "</svg>"
+
+
+def chart_keys(lines: Sequence[Line]) -> str:
+    keys = "".join(f'<span class="key {line.style}">{markup.text(line.name)}</span>' for line in lines)
+    return f'<p class="legend">{keys}</p>'
+
+
+def _across(epoch: int, epochs: int) -> float:
+    return _LEFT + (epoch - 1) / max(1, epochs - 1) * (_WIDTH - _LEFT - _RIGHT)
+
+
+def _place(share: float) -> float:
+    return _TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM)
