@@ -19,7 +19,7 @@ STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
 FLAGS = {
     "cache": [],
     "check": ["--decisions", "--out", "--wrong-labels"],
-    "compare": [*STEERING, "--models"],
+    "compare": [*STEERING, "--models", "--no-baseline"],
     "demo": ["--out", "--seed"],
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
     "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--tta"],

@@ -32,7 +32,7 @@ def render_pairs(comparison: Comparison) -> str:
     """Every two networks: the difference with its interval, drawn on one scale."""
     order, pairs = ranked(comparison), pairs_of(comparison)
     reach = max(1.0, *(max(abs(p.difference.points_low), abs(p.difference.points_high)) for p in pairs))
-    titles = [markup.text(c.title) for c in order]
+    titles = [markup.text(c.title if c.is_network else "no network") for c in order]
     rows = []
     for pair in pairs:
         gap = pair.difference
@@ -116,10 +116,12 @@ def render_costs(contestants: Sequence[Contestant]) -> str:
     )
     words = (
         '<p class="quiet">Many at once: reading and decoding included. One alone: already decoded. '
-        "Memory is that of the whole process, libraries and images included.</p>"
+        "Memory is that of the whole process, libraries and images included."
     )
+    if not all(c.is_network for c in contestants):
+        words += " Multiply-adds without a network are those of the linear model alone."
     table = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return markup.scroll_box("Costs", table) + words
+    return f"{markup.scroll_box('Costs', table)}{words}</p>"
 
 
 def render_slices(contestants: Sequence[Contestant]) -> str:
