@@ -11,7 +11,7 @@ from eyebright.evaluation.slices import Slice
 from eyebright.page import markup
 
 _SLICES_SHOWN = 12
-_NAMES = {
+NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "macro_precision": "precision, mean over classes",
     "macro_recall": "recall, mean over classes",
@@ -25,6 +25,7 @@ _NAMES = {
     "brier": "Brier score (lower is better)",
     "log_loss": "log loss (lower is better)",
 }
+"""Of `EvaluationReport.measures`, as a table calls them."""
 _NUMBER = ' class="number"'
 
 
@@ -74,14 +75,14 @@ def render_pairs(comparison: Comparison) -> str:
 
 def render_numbers(contestants: Sequence[Contestant]) -> str:
     """Every number of every network, with its interval; empty where reports hold none."""
-    names = [name for name in _NAMES if any(name in c.report.measures for c in contestants)]
+    names = [name for name in NAMES if any(name in c.report.measures for c in contestants)]
     if not names:
         return ""
     head = '<th scope="col">number</th>' + "".join(
         f'<th scope="col" class="number">{markup.text(c.title)}</th>' for c in contestants
     )
     rows = "".join(
-        f'<tr><th scope="row">{_NAMES[name]}</th>'
+        f'<tr><th scope="row">{NAMES[name]}</th>'
         + "".join(f'<td class="number">{_measured(c.report.measures.get(name))}</td>' for c in contestants)
         + "</tr>"
         for name in names
