@@ -142,8 +142,8 @@ def _result_row(contestant: Contestant, *, top5: bool) -> str:
 
 
 _PAIR_WORDS = (
-    "Each two networks on the same images: the difference of their accuracies, with its 95 % interval. <em>Chance</em> "
-    "says how often two equally good networks would differ so much, corrected for the number of pairs."
+    "Each two on the same images: the difference of their accuracies, with its 95 % interval. <em>Chance</em> "
+    "says how often two equally good ones would differ so much, corrected for the number of pairs."
 )
 
 
