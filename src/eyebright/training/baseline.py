@@ -33,7 +33,8 @@ from eyebright.training.start import usable_rows
 SIDE = 64
 """Pixels on the side of the square that is described: enough for outlines, and quick."""
 MOST_SAMPLES = 20_000
-"""How many training samples it learns from at the most; more would take longer than a network, for little."""
+"""How many training samples it learns from at the most; more would take longer than a network, for little. Every class
+keeps its share, rounded up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def fit_baseline(
     began = time.monotonic()
     train, val = table.rows("train"), table.rows("val")
     if len(train) > MOST_SAMPLES:
-        train = np.sort(np.random.default_rng(settings.seed).permutation(train)[:MOST_SAMPLES])
+        train = _choose(train, table.labels[train], settings.seed)
     rows = np.concatenate([train, val])
     seen = table.take(rows)
     fit: Literal["crop", "squash"] = "crop" if settings.data.fit == "crop" else "squash"
@@ -98,6 +99,16 @@ def fit_baseline(
         num_train=len(train_rows),
         seconds=time.monotonic() - began,
     )
+
+
+def _choose(rows: NDArray[np.int64], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """The same share of every class, rounded up, so that none is lost; in the order of the table."""
+    shuffled = np.random.default_rng(seed).permutation(len(rows))
+    kept: list[int] = []
+    for label in np.unique(labels).tolist():
+        of_class = shuffled[labels[shuffled] == label]
+        kept += of_class[: -(-len(of_class) * MOST_SAMPLES // len(rows))].tolist()
+    return rows[np.sort(np.array(kept, dtype=np.int64))]
 
 
 def _describe(squares: NDArray[np.uint8], rows: NDArray[np.int64], progress: Progress) -> NDArray[np.float32]:
