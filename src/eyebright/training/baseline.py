@@ -33,8 +33,8 @@ from eyebright.training.start import usable_rows
 SIDE = 64
 """Pixels on the side of the square that is described: enough for outlines, and quick."""
 MOST_SAMPLES = 20_000
-"""How many training samples it learns from at the most; more would take longer than a network, for little. Every class
-keeps its share, rounded up."""
+"""How many training samples it learns from at the most, so that its descriptions need no more than about 160 MB. Every
+class keeps its share, rounded up."""
 
 
 @dataclass(frozen=True, kw_only=True)
