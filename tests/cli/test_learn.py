@@ -33,7 +33,18 @@ def test_a_comparison_ends_with_a_table_and_a_verdict(eyebright: Command, photos
     assert "Plain CNN" in done.stdout
     assert "ResNet-18" in done.stdout
     assert "test images" in done.stdout
+    assert "classifier without a network" in done.stdout
     assert (tmp_path / "runs" / "light-compare" / "report.html").is_file()
+    assert (tmp_path / "runs" / "light-compare" / "cnn" / "bundle" / "README.md").is_file()
+
+
+def test_a_comparison_may_do_without_the_baseline(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    done = eyebright("compare", photos, "--models", "cnn", "--no-baseline", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Plain CNN" in done.stdout
+    assert "without a network" not in done.stdout.lower()
+    report = json.loads((tmp_path / "runs" / "light-compare" / "report.json").read_text())
+    assert [contestant["model"] for contestant in report["contestants"]] == ["cnn"]
 
 
 def test_runs_are_compared_as_they_are(eyebright: Command, photos: Path, run_folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ FLAGS = {
     "atlas": ["--out"],
     "cache": [],
     "check": ["--decisions", "--out", "--wrong-labels"],
-    "compare": [*STEERING, "--models"],
+    "compare": [*STEERING, "--models", "--no-baseline"],
     "demo": ["--out", "--seed"],
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
     "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--tta"],

@@ -15,9 +15,11 @@ from eyebright.evaluation.compare import (
     Contestant,
     compare_in_words,
     level_with_leader,
+    networks_of,
     ranked,
     verdict,
 )
+from eyebright.evaluation.facts import BASELINE
 from eyebright.evaluation.pairs import difference
 from eyebright.metrics import wilson_interval
 
@@ -115,6 +117,28 @@ def test_equal_contestants_are_first_together_and_speed_is_told(build_comparison
     assert "speed" not in compare_in_words(comparison)
     faster = among(build_comparison(), {"ResNet-50": "1111", "VGG-16": "1110"}, resnet50=10.0, vgg16=40.0)
     assert "VGG-16 classifies 4.0 times as many images per second as ResNet-50." in compare_in_words(faster)
+
+
+def test_what_a_network_adds_is_said_in_words(build_comparison: Build) -> None:
+    drawn = build_comparison()
+    network, other = drawn.contestants[:2]
+    baseline = replace(other, model=BASELINE, title="Without a network")
+
+    def between(first: str, second: str) -> Comparison:
+        return replace(drawn, contestants=(answering(network, first), answering(baseline, second)))
+
+    ahead = between("1" * 90 + "0" * 10, "1" * 60 + "0" * 40)
+    assert "ResNet-50 is better than a classifier without a network by 30.0 points" in compare_in_words(ahead)
+    assert "worth its cost" not in compare_in_words(ahead)
+    level = between("1" * 90 + "0" * 10, "1" * 89 + "0" * 11)
+    assert verdict(level) == "ResNet-50 and a classifier without a network can't be told apart yet"
+    assert "can't tell ResNet-50 and a classifier without a network apart" in compare_in_words(level)
+    assert "That a network is worth its cost is not shown by these images." in compare_in_words(level)
+    behind = between("1" * 60 + "0" * 40, "1" * 90 + "0" * 10)
+    assert verdict(behind) == "A classifier without a network is ahead"
+    assert compare_in_words(behind).startswith("A classifier without a network is ahead, right on 90 of 100")
+    assert "A classifier without a network is better than ResNet-50 by 30.0 points" in compare_in_words(behind)
+    assert networks_of(ranked(behind)) == (behind.contestants[0],)
 
 
 def test_a_single_run_says_what_it_reached(build_comparison: Build) -> None:

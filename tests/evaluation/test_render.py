@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from eyebright.errors import DataError
 from eyebright.evaluation.compare import Comparison
+from eyebright.evaluation.facts import BASELINE
 from eyebright.evaluation.render import render_comparison, render_run
 
 Build = Callable[..., Comparison]
@@ -50,6 +52,18 @@ def hostile(build: Build) -> Comparison:
         notes=(HOSTILE[4], HOSTILE[7]),
         versions={HOSTILE[1]: HOSTILE[0]},
     )
+
+
+def test_the_baseline_is_compared_but_its_mistakes_are_not_shown(build_comparison: Build) -> None:
+    drawn = build_comparison()
+    *networks, last = drawn.contestants
+    baseline = replace(last, model=BASELINE, title="Without a network", weights="outlines and colours")
+    page = render_comparison(replace(drawn, contestants=(*networks, baseline)), gradient)
+    parts = {part.split('"', 1)[0]: part for part in page.split('<section id="')[1:]}
+    shown = {anchor for anchor, part in parts.items() if "Without a network" in part}
+    assert shown == {"side-by-side", "learning", "classes", "costs", "networks", "measured"}
+    assert parts["pairs"].count("no network") == 2
+    assert "<dt>looks at</dt><dd>outlines and colours</dd>" in parts["networks"]
 
 
 @pytest.mark.parametrize("classes", [2, 10, 40])

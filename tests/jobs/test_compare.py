@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from eyebright.errors import ModelError, SettingsError
-from eyebright.evaluation.compare import Comparison
+from eyebright.evaluation.compare import Comparison, compare_in_words, networks_of, pairs_of
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
 from eyebright.jobs.compare import ComparedRuns, compare
@@ -21,9 +22,9 @@ def compared(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Compared
 
 
 def test_every_network_meets_the_same_split(compared: ComparedRuns) -> None:
-    assert compared.comparison is not None
+    assert isinstance(compared.comparison, Comparison)
     tables = []
-    for contestant in compared.comparison.contestants:
+    for contestant in networks_of(compared.comparison.contestants):
         records = runs.read_sample_records(compared.folder / contestant.model / runs.SAMPLES)
         tables.append([(record.name, record.labels, record.split) for record in records])
     assert len(tables) == 2
@@ -43,6 +44,32 @@ def test_the_best_network_answers_by_default(compared: ComparedRuns) -> None:
     assert accuracies == sorted(accuracies, reverse=True)
     assert compared.predictor().manifest.architecture.model == next(iter(compared.reports))
     assert compared.predictor("resnet-18").manifest.architecture.model == "resnet18"
+
+
+def test_a_classifier_without_a_network_stands_beside_them(compared: ComparedRuns) -> None:
+    assert isinstance(compared.comparison, Comparison)
+    baseline = compared.comparison.contestants[-1]
+    assert not baseline.is_network
+    # Each class is one colour, brighter: nothing has to be learned to see that.
+    assert baseline.report.accuracy == 1
+    assert baseline.report.trust is not None
+    assert baseline.latency_ms is not None
+    assert len(pairs_of(compared.comparison)) == 3
+    assert "a classifier without a network" in compare_in_words(compared.comparison).lower()
+    assert "baseline" not in compared.reports  # those can be loaded
+    assert not (compared.folder / "baseline").exists()
+
+
+def test_it_can_be_left_out_and_is_the_same_twice(photos: Path, compared: ComparedRuns, tmp_path: Path) -> None:
+    alone = compare(photos, models=["cnn"], out=tmp_path / "c", overrides=SETTINGS, baseline=False)
+    assert alone.comparison is not None
+    assert [c.model for c in alone.comparison.contestants] == ["cnn"]
+    again = compare(photos, models=["cnn"], out=tmp_path / "d", overrides=SETTINGS)
+    reports = []
+    for found in (compared, again):
+        assert isinstance(found.comparison, Comparison)
+        reports.append(replace(found.comparison.contestants[-1].report, images_per_second=1))
+    assert reports[0] == reports[1]
 
 
 class StopInSecond:

@@ -39,10 +39,11 @@ def test_runs_of_a_comparison_are_runs_too_and_its_folder_stands_for_them(
     assert before.comparison is not None
     found = compare_runs([tmp_path / "both", run.folder], out=tmp_path / "c")
     reports = [c.report for c in found.comparison.contestants]
-    assert reports == [*(c.report for c in before.comparison.contestants), run.report]
-    assert len({c.title for c in found.comparison.contestants}) == 3
+    *networks, baseline = (c.report for c in before.comparison.contestants)
+    assert reports == [*networks, run.report, baseline]
+    assert len({c.title for c in found.comparison.contestants}) == 4
     one = compare_runs([tmp_path / "both" / "resnet18", run.folder], out=tmp_path / "d")
-    assert [c.title for c in one.comparison.contestants] == ["ResNet-18", "Plain CNN"]
+    assert [c.title for c in one.comparison.contestants] == ["ResNet-18", "Plain CNN", "Without a network"]
 
 
 def test_images_are_recognised_in_another_order_and_under_other_names(run: Run, short: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,7 @@ def test_a_run_folder_holds_all_that_it_promises(run: Run) -> None:
         "settings.toml",
     ]
     assert sorted(path.name for path in (run.folder / "bundle").iterdir()) == [
+        "README.md",
         "calibration.safetensors",
         "manifest.json",
         "weights.safetensors",
@@ -98,6 +100,18 @@ def test_the_manifest_says_what_was_measured(run: Run) -> None:
     assert provenance["data"]["splits"] == {"train": 38, "val": 3, "test": 7}
     assert provenance["settings"]["model"] == "cnn"
     assert len(provenance["data"]["fingerprint"]) == 64
+
+
+def test_the_bundle_has_a_model_card_that_may_be_edited(run: Run, tmp_path: Path) -> None:
+    assert isinstance(run.report, EvaluationReport)
+    bundle = tmp_path / "bundle"
+    shutil.copytree(run.folder / "bundle", bundle)
+    card = (bundle / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: eyebright\n")
+    assert f"| accuracy | {run.report.accuracy:.3f} ({run.report.accuracy_low:.3f} to " in card
+    assert read_manifest(bundle).provenance["data"]["fingerprint"] in card
+    (bundle / "README.md").write_text("---\nlicense: mit\n---\n" + card)
+    assert load(bundle).class_names == run.report.class_names
 
 
 def test_the_same_seed_gives_the_same_weights_and_numbers_on_any_number_of_threads(

@@ -160,10 +160,12 @@ def _report_training(result: Run) -> int:
 @click.command()
 @click.argument("given", metavar="DATA | RUN RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--models", type=str, help="Networks, with commas; cnn,vgg16,resnet50 by default.")
+@click.option("--no-baseline", is_flag=True, help="Leave out the classifier without a network.")
 @_steering
 def compare(
     given: Sequence[Path],
     models: str | None,
+    no_baseline: bool,
     effort: str | None,
     out: Path | None,
     seed: int | None,
@@ -173,6 +175,9 @@ def compare(
 ) -> int:
     """Train several networks on the same split of DATA and report on them side by side.
 
+    Beside them stands a classifier without a network (outlines and colours into a linear model), so that the report
+    says what a network adds.
+
     Given the folders of runs instead, compare these without training anything; they must have been tested on the same
     images.
     """
@@ -181,7 +186,7 @@ def compare(
     from eyebright.jobs.compare_runs import compare_runs, is_run
 
     if len(given) > 1 or is_run(given[0]):
-        steering = [models, effort, seed, file, decisions, *overrides]
+        steering = [models, no_baseline or None, effort, seed, file, decisions, *overrides]
         if any(value is not None for value in steering):
             raise click.UsageError("runs are compared as they are; nothing else can be given with them but --out")
         found = compare_runs(given, out=out, command=_typed())
@@ -198,6 +203,7 @@ def compare(
             settings=file,
             overrides=overrides,
             decisions=decisions,
+            baseline=not no_baseline,
             command=_typed(),
             progress=progress,
         )

@@ -99,7 +99,7 @@ def render_networks(order: Sequence[NetworkFacts]) -> str:
         f'<article class="card"><h3>{markup.text(c.title)}</h3><p>{markup.text(c.sentence)}</p><dl class="pairs">'
         + _pairs(
             [
-                ("started from", c.weights),
+                ("started from" if c.is_network else "looks at", c.weights),
                 ("effort", c.effort),
                 ("sees images of", f"{c.image_size} x {c.image_size} pixels"),
                 ("parameters", markup.amount(c.parameters)),

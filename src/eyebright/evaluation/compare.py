@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ REPORT_VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant(NetworkFacts):
-    """One trained network, what it cost and what it achieved."""
+    """One trained network, or the baseline without one; what it cost and what it achieved."""
 
     report: EvaluationReport
     """On the test split."""
@@ -27,6 +27,11 @@ class Contestant(NetworkFacts):
     def images_per_second(self) -> float:
         """How fast it classified the test split, reading and decoding included."""
         return self.report.images_per_second
+
+    @property
+    def in_words(self) -> str:
+        """Its title, as it stands within a sentence."""
+        return self.title if self.is_network else "a classifier without a network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,11 @@ def ranked(comparison: Comparison) -> tuple[Contestant, ...]:
     )
 
 
+def networks_of(contestants: Sequence[Contestant]) -> tuple[Contestant, ...]:
+    """Those that are networks, in the same order: what can be loaded, explained and gone on with."""
+    return tuple(c for c in contestants if c.is_network)
+
+
 def pairs_of(comparison: Comparison) -> tuple[Pair, ...]:
     """How every two contestants differ, in the order of `ranked`."""
     return list_pairs([c.report for c in ranked(comparison)])
@@ -93,8 +103,8 @@ def verdict(comparison: Comparison) -> str:
     if not others:
         return f"{leader.title} gets {percent(leader.report.accuracy)} of the test images right"
     if not level:
-        return f"{leader.title} is ahead"
-    names = _listed([leader.title, *(c.title for c in level)])
+        return _capital(f"{leader.in_words} is ahead")
+    names = _capital(_listed([leader.in_words, *(c.in_words for c in level)]))
     if len(level) == len(others):
         return f"{names} can't be told apart yet"
     return f"{names} lead, too close to call"
@@ -111,12 +121,13 @@ def compare_in_words(comparison: Comparison) -> str:
     tied = [c for c in others if c.report.num_correct == report.num_correct]
     gaps = {pair.second: pair.difference for pair in pairs_of(comparison) if pair.first == 0}
     level = [c for place, c in enumerate(others, start=1) if not gaps[place].told_apart]
-    names = _listed([leader.title, *(c.title for c in tied)])
+    names = _capital(_listed([leader.in_words, *(c.in_words for c in tied)]))
     comes = "are both first" if len(tied) == 1 else "are all first" if tied else "comes first" if level else "is ahead"
     sentences = [f"{names} {comes}, right on {report.num_correct:,} of {images}: {accuracy}."]
     for place, other in enumerate(others, start=1):
         if other not in tied:
-            sentences.append(difference_in_words(leader.title, other.title, gaps[place], report.num_samples))
+            sentences.append(difference_in_words(leader.in_words, other.in_words, gaps[place], report.num_samples))
+    sentences += _network_or_not(comparison)
     sentences += _cheaper(leader, [*tied, *(c for c in level if c not in tied)])
     return " ".join(sentences)
 
@@ -125,10 +136,22 @@ def difference_in_words(first: str, second: str, gap: Difference, num_samples: i
     """Which of two is better and by how much, or how many images could tell."""
     interval = f"{gap.points:.1f} points (95 %: {_signed(gap.points_low)} to {_signed(gap.points_high)})"
     if gap.told_apart:
-        return f"{first} is better than {second} by {interval}."
+        return _capital(f"{first} is better than {second} by {interval}.")
     images = "This 1 test image" if num_samples == 1 else f"These {num_samples:,} test images"
     could = f"; about {about(gap.needed):,} could" if gap.needed is not None else ""
     return f"{images} can't tell {first} and {second} apart: {interval}{could}."
+
+
+def _network_or_not(comparison: Comparison) -> list[str]:
+    """A word where no network can be shown to be better than the baseline."""
+    order = ranked(comparison)
+    better = any(
+        pair.difference.told_apart and not order[pair.second].is_network and order[pair.first].is_network
+        for pair in pairs_of(comparison)
+    )
+    if better or all(c.is_network for c in order):
+        return []
+    return ["That a network is worth its cost is not shown by these images."]
 
 
 def _signed(points: float) -> str:
@@ -150,7 +173,11 @@ def _cheaper(leader: Contestant, level: list[Contestant]) -> list[str]:
         return []
     best = max(quicker, key=lambda c: c.images_per_second)
     times = best.images_per_second / leader.images_per_second
-    return [f"For speed: {best.title} classifies {times:.1f} times as many images per second as {leader.title}."]
+    return [f"For speed: {best.in_words} classifies {times:.1f} times as many images per second as {leader.in_words}."]
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _listed(names: list[str]) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+BASELINE = "baseline"
+"""In the place of a catalogue's name: the classifier without a network that stands in a comparison."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
@@ -23,7 +26,7 @@ class NetworkFacts:
     """One trained network and what it cost."""
 
     model: str
-    """The catalogue's name, such as "resnet50"."""
+    """The catalogue's name, such as "resnet50"; or `BASELINE`."""
     title: str
     """As people write it, such as "ResNet-50"."""
     sentence: str
@@ -54,6 +57,11 @@ class NetworkFacts:
     """The most memory the process held while it trained, all of it: libraries and images too."""
     predict_memory_bytes: int | None = None
     """The same while it classified the test images."""
+
+    @property
+    def is_network(self) -> bool:
+        """False for the classifier without one that stands in a comparison."""
+        return self.model != BASELINE
 
 
 @dataclass(frozen=True, kw_only=True)

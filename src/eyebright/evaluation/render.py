@@ -17,7 +17,7 @@ from eyebright.evaluation.blocks import (
     render_reproduction,
     render_unreadable,
 )
-from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, ranked, verdict
+from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, networks_of, ranked, verdict
 from eyebright.evaluation.confidence import is_measured, render_confidence
 from eyebright.evaluation.mistakes import (
     MATRIX_CLASSES,
@@ -60,20 +60,22 @@ def render_run(run: Comparison, read_thumbnail: ReadThumbnail) -> str:
 
 def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -> str:
     order = ranked(comparison)
+    # What a classifier that nobody will use gets wrong would only be in the way.
+    networks = networks_of(order)
     many_classes = len(order[0].report.class_names) > MATRIX_CLASSES
     sections = [
         ("side-by-side" if len(order) > 1 else "result", *_results(comparison, order)),
-        ("confidence", "How far confidence can be trusted", _confidence_block(order)),
+        ("confidence", "How far confidence can be trusted", _confidence_block(networks)),
         ("learning", "How they learned" if len(order) > 1 else "How it learned", render_learning(order)),
-        ("confusions", "What is taken for what", _confusion_words(many_classes) + render_confusions(order)),
-        ("mistakes", "The surest mistakes", _mistake_words(order) + render_mistakes(order, read_thumbnail)),
+        ("confusions", "What is taken for what", _confusion_words(many_classes) + render_confusions(networks)),
+        ("mistakes", "The surest mistakes", _mistake_words(networks) + render_mistakes(networks, read_thumbnail)),
         (
             "unsure",
-            "Where it would not answer" if len(order) == 1 else "Where they would not answer",
-            _unsure(order, read_thumbnail),
+            "Where it would not answer" if len(networks) == 1 else "Where they would not answer",
+            _unsure(networks, read_thumbnail),
         ),
         ("classes", "Class by class", f"<p>{_CLASS_WORDS}</p>" + render_classes(order)),
-        ("parts", "Where it does worst" if len(order) == 1 else "Where they do worst", _slices_block(order)),
+        ("parts", "Where it does worst" if len(networks) == 1 else "Where they do worst", _slices_block(networks)),
         ("costs", "What it costs" if len(order) == 1 else "What they cost", render_costs(order)),
         ("networks", "What each network is" if len(order) > 1 else "What the network is", render_networks(order)),
         ("measured", "How this was measured", _measured(comparison)),
@@ -140,8 +142,8 @@ def _result_row(contestant: Contestant, *, top5: bool) -> str:
 
 
 _PAIR_WORDS = (
-    "Each two networks on the same images: the difference of their accuracies, with its 95 % interval. <em>Chance</em> "
-    "says how often two equally good networks would differ so much, corrected for the number of pairs."
+    "Each two on the same images: the difference of their accuracies, with its 95 % interval. <em>Chance</em> "
+    "says how often two equally good ones would differ so much, corrected for the number of pairs."
 )
 
 

@@ -11,7 +11,7 @@ from eyebright.evaluation.slices import Slice
 from eyebright.page import markup
 
 _SLICES_SHOWN = 12
-_NAMES = {
+NAMES = {
     "balanced_accuracy": "balanced accuracy",
     "macro_precision": "precision, mean over classes",
     "macro_recall": "recall, mean over classes",
@@ -25,6 +25,7 @@ _NAMES = {
     "brier": "Brier score (lower is better)",
     "log_loss": "log loss (lower is better)",
 }
+"""Of `EvaluationReport.measures`, as a table calls them."""
 _NUMBER = ' class="number"'
 
 
@@ -32,7 +33,7 @@ def render_pairs(comparison: Comparison) -> str:
     """Every two networks: the difference with its interval, drawn on one scale."""
     order, pairs = ranked(comparison), pairs_of(comparison)
     reach = max(1.0, *(max(abs(p.difference.points_low), abs(p.difference.points_high)) for p in pairs))
-    titles = [markup.text(c.title) for c in order]
+    titles = [markup.text(c.title if c.is_network else "no network") for c in order]
     rows = []
     for pair in pairs:
         gap = pair.difference
@@ -74,14 +75,14 @@ def render_pairs(comparison: Comparison) -> str:
 
 def render_numbers(contestants: Sequence[Contestant]) -> str:
     """Every number of every network, with its interval; empty where reports hold none."""
-    names = [name for name in _NAMES if any(name in c.report.measures for c in contestants)]
+    names = [name for name in NAMES if any(name in c.report.measures for c in contestants)]
     if not names:
         return ""
     head = '<th scope="col">number</th>' + "".join(
         f'<th scope="col" class="number">{markup.text(c.title)}</th>' for c in contestants
     )
     rows = "".join(
-        f'<tr><th scope="row">{_NAMES[name]}</th>'
+        f'<tr><th scope="row">{NAMES[name]}</th>'
         + "".join(f'<td class="number">{_measured(c.report.measures.get(name))}</td>' for c in contestants)
         + "</tr>"
         for name in names
@@ -116,10 +117,12 @@ def render_costs(contestants: Sequence[Contestant]) -> str:
     )
     words = (
         '<p class="quiet">Many at once: reading and decoding included. One alone: already decoded. '
-        "Memory is that of the whole process, libraries and images included.</p>"
+        "Memory is that of the whole process, libraries and images included."
     )
+    if not all(c.is_network for c in contestants):
+        words += " Multiply-adds without a network are those of the linear model alone."
     table = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    return markup.scroll_box("Costs", table) + words
+    return f"{markup.scroll_box('Costs', table)}{words}</p>"
 
 
 def render_slices(contestants: Sequence[Contestant]) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 from eyebright.distributed.launch import join_ranks
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import SettingsError
-from eyebright.evaluation.compare import Comparison, ranked
+from eyebright.evaluation.compare import Comparison, networks_of, ranked
 from eyebright.evaluation.label_sets import AnyReport
 from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant, rank_label_sets
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
+from eyebright.jobs.baseline import measure_baseline
 from eyebright.jobs.fit import fit_network
 from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.measure import build_comparison, write_report
@@ -42,11 +43,11 @@ class ComparedRuns:
 
     @property
     def reports(self) -> Mapping[str, AnyReport]:
-        """By network, the best first."""
+        """By network, the best first; the baseline without one is in `comparison` alone."""
         if self.comparison is None:
             return {}
         if isinstance(self.comparison, Comparison):
-            return {c.model: c.report for c in ranked(self.comparison)}
+            return {c.model: c.report for c in networks_of(ranked(self.comparison))}
         return {c.model: c.report for c in rank_label_sets(self.comparison)}
 
     def predictor(self, model: str | None = None) -> Predictor:
@@ -65,6 +66,7 @@ def compare(
     settings: Settings | str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     decisions: str | os.PathLike[str] | None = None,
+    baseline: bool = True,
     command: str = "",
     progress: Progress | None = None,
 ) -> ComparedRuns:
@@ -79,6 +81,8 @@ def compare(
         settings: a `Settings` object or a TOML file, for all of them.
         overrides: such as "training.lr=0.001".
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
+        baseline: also measure a classifier without a network (outlines and colours, a linear model), so that the report
+            says what a network adds. It stands in the report alone: it is not saved and can't be loaded.
         command: what the user typed, for the report.
         progress: is told how far it is, and asked whether to stop.
 
@@ -98,7 +102,7 @@ def compare(
                 fit_network(prepared, replace(chosen, model=entry.name), None, ranks, progress)
             return ComparedRuns(Path(), None)
         with runs.new_folder(None if out is None else Path(out), f"{name}-compare") as folder:
-            return _compare_in(folder, prepared, entries, chosen, data, command, ranks, progress)
+            return _compare_in(folder, prepared, entries, chosen, data, baseline, command, ranks, progress)
 
 
 def _compare_in(
@@ -107,6 +111,7 @@ def _compare_in(
     entries: Sequence[ModelEntry],
     chosen: Settings,
     data: Data,
+    baseline: bool,
     command: str,
     ranks: Ranks,
     progress: Progress,
@@ -129,6 +134,21 @@ def _compare_in(
         contestants.append(contestant)
     if not contestants:
         return ComparedRuns(folder, None, interrupted=interrupted)
+    if baseline and not interrupted:
+        interrupted = not _add_baseline(contestants, prepared, chosen, progress)
     comparison = build_comparison(prepared.table, contestants, describe_data(data), chosen.seed, command)
     write_report(folder, comparison, prepared.table, of_run=False)
     return ComparedRuns(folder, comparison, interrupted=interrupted)
+
+
+def _add_baseline(contestants: list[AnyContestant], prepared: Prepared, settings: Settings, progress: Progress) -> bool:
+    """Put the classifier without a network beside the others; False if that was interrupted."""
+    if prepared.table.label_sets is not None:
+        progress.say("No classifier without a network is compared: it is for images of one label each.")
+        return True
+    progress.say("Without a network, to compare with")
+    try:
+        contestants.append(measure_baseline(prepared, settings, progress))
+    except KeyboardInterrupt:
+        return False
+    return True

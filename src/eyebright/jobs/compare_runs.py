@@ -41,6 +41,8 @@ class _Measured:
     folder: Path
     comparison: Comparison
     tested: tuple[SampleRecord, ...]
+    baseline: Contestant | None = None
+    """The classifier without a network that it was compared with, on the same test images."""
 
     @property
     def contestant(self) -> Contestant:
@@ -56,7 +58,8 @@ def compare_runs(
     """Hold the reports of earlier runs against each other, image by image.
 
     Args:
-        folders: runs' folders; the folder of a comparison stands for the runs in it.
+        folders: runs' folders; the folder of a comparison stands for the runs in it, and what was measured
+            there without a network comes along.
         out: the folder for the page, new or empty; by default the first free one of runs/compared, -2, ...
         command: what the user typed, for the page.
 
@@ -70,6 +73,7 @@ def compare_runs(
             "a comparison needs at least two runs; give the folders of two that were tested on the same data"
         )
     first = found[0]
+    found += _one_baseline(found)
     reports = [first.contestant.report, *(_aligned(first, other) for other in found[1:])]
     titles = _titles(found)
     comparison = replace(
@@ -115,6 +119,7 @@ def _read_run(folder: Path) -> _Measured:
     if state is not None and state.mean_average_precision is not None:
         raise DataError(f"{shown} learned several labels an image; earlier runs are compared for one label each")
     comparison = Comparison.from_dict(values)
+    baseline = next((c for c in comparison.contestants if not c.is_network), None)
     if path.parent != folder:
         mine = tuple(c for c in comparison.contestants if c.model == folder.resolve().name)
         if not mine:
@@ -129,7 +134,15 @@ def _read_run(folder: Path) -> _Measured:
     tested = tuple(record for record in runs.read_sample_records(folder / runs.SAMPLES) if record.split == "test")
     if len(tested) != comparison.contestants[0].report.num_samples:
         raise DataError(f"{shown}: {runs.SAMPLES} and {runs.REPORT_JSON} tell of different numbers of test images")
-    return _Measured(folder=folder, comparison=comparison, tested=tested)
+    return _Measured(folder=folder, comparison=comparison, tested=tested, baseline=baseline)
+
+
+def _one_baseline(found: Sequence[_Measured]) -> list[_Measured]:
+    """The classifier without a network, from the first comparison that has one; none where there is none."""
+    for run in found:
+        if run.baseline is not None:
+            return [replace(run, comparison=replace(run.comparison, contestants=(run.baseline,)), baseline=None)]
+    return []
 
 
 def _aligned(first: _Measured, other: _Measured) -> EvaluationReport:

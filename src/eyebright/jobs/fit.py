@@ -27,7 +27,7 @@ from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
 from eyebright.jobs.costs import measure_latency, watch_memory
-from eyebright.jobs.measure import add_results, describe_contestant, measure_test
+from eyebright.jobs.measure import add_results, describe_contestant, measure_test, write_card
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.jobs.sharded import ShardedPredictor
@@ -118,6 +118,7 @@ def fit_network(
         predict_memory_bytes=predicting_memory.num_bytes,
     )
     add_results(bundle, found)
+    write_card(bundle, contestant)
     report(contestant)
     run.finish(found.headline)
     keeper.clear()

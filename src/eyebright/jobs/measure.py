@@ -13,6 +13,7 @@ from typing import Any
 
 from eyebright.bundle.manifest import read_manifest, write_manifest
 from eyebright.data.samples import SPLITS, SampleTable
+from eyebright.evaluation.card import render_card
 from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant
 from eyebright.evaluation.evaluate import SamplePredictor, evaluate
 from eyebright.evaluation.facts import CurvePoint
@@ -33,6 +34,9 @@ from eyebright.models.catalog import count_multiply_adds, count_parameters, find
 from eyebright.progress import Progress
 from eyebright.training.history import EpochRecord
 from eyebright.training.train import TrainedNetwork
+
+CARD = "README.md"
+"""In a bundle: what Hugging Face shows first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,15 @@ def add_results(bundle: Path, measured: Measured) -> None:
     provenance = {**manifest.provenance, "results": results}
     with runs.writing(bundle):
         write_manifest(bundle, replace(manifest, provenance=provenance, thresholds=thresholds))
+
+
+def write_card(bundle: Path, contestant: AnyContestant) -> None:
+    """The model card, `README.md`, once the results stand in the manifest; not guarded by it, so that it can be edited.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    runs.write_text(bundle / CARD, render_card(contestant, contestant.report, read_manifest(bundle, files=False)))
 
 
 def _figures(report: AnyReport) -> dict[str, Any]:
