@@ -203,8 +203,9 @@ def test_layers_can_be_pointed_at_and_stepped_through(browser: Any, run: Path, p
     assert "2 blocks in a row" in about.inner_text()
     assert "6 x 6 x 128" in about.inner_text()
     assert about.locator("img").count() == 1
+    page.wait_for_timeout(100)  # a late event of the mouse would show it again
     page.keyboard.press("Escape")
-    assert not about.is_visible()
+    about.wait_for(state="hidden")
     page.locator('#view0 .layer[data-layer="conv1"]').focus()
     assert "Slides 64 filters of 7x7" in about.inner_text()
     page.keyboard.press("Tab")

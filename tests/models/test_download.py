@@ -366,13 +366,14 @@ def test_a_request_to_stop_keeps_the_part_for_the_next_time(server: Server, targ
 
 
 SCRIPT = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job inherits that it is ignored
 from eyebright.models.download import download
 from eyebright.progress import SilentProgress
 url, target, digits, limit = sys.argv[1:]
 if int(limit):
-    import resource, signal
+    import resource
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
 print("ready", flush=True)
