@@ -61,8 +61,12 @@
     chosen = null;
     about.hidden = true;
   }
+  // What is closed makes the page move below a mouse that rests; browsers call that entering, too.
+  let rests = [NaN, NaN];
+  const moved = (event) => event.clientX !== rests[0] || event.clientY !== rests[1];
+  document.addEventListener("pointermove", (event) => { rests = [event.clientX, event.clientY]; });
   document.querySelectorAll(".layer").forEach((layer) => {
-    layer.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse") tell(layer); });
+    layer.addEventListener("pointerenter", (event) => { if (event.pointerType === "mouse" && moved(event)) tell(layer); });
     layer.addEventListener("focus", () => tell(layer));
     layer.addEventListener("click", () => tell(layer));
     layer.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); tell(layer); } });
