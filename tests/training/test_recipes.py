@@ -113,3 +113,21 @@ def test_sizes_grow_in_steps_that_a_network_can_halve() -> None:
 def test_rare_classes_are_helped_only_where_they_are_rare(counts: tuple[int, ...], balance: str) -> None:
     found = resolve(Settings(), pretrained=True, short_side=300, num_train=110, class_counts=counts)
     assert found.training.balance == balance
+
+
+@pytest.mark.parametrize(
+    ("effort", "num_train", "epochs"),
+    [
+        ("quick", 30, 95),
+        ("quick", 1900, 41),
+        ("quick", 9000, 36),
+        ("quick", 36_000, 18),
+        ("quick", 10**6, 10),
+        ("standard", 1900, 124),
+        ("standard", 9000, 57),
+        ("best", 100, 500),
+    ],
+)
+def test_from_scratch_fewer_images_are_seen_more_often(effort: str, num_train: int, epochs: int) -> None:
+    settings = Settings(model="cnn", effort=effort)
+    assert resolve(settings, pretrained=False, short_side=32, num_train=num_train).training.epochs == epochs

@@ -22,7 +22,9 @@ class Recipe:
     """What one effort means for one kind of start. Sizes are in pixels."""
 
     epochs: int
-    """Of the whole network; 0: only a head is fitted. From scratch it is for 9,000 images: the fewer, the more."""
+    """Of the whole network; 0: only a head is fitted. From scratch it is for 9,000 images: the more, the fewer."""
+    small_epochs: int = 0
+    """From scratch on few images: this times the root of 9,000 over their number, if that is more than `epochs`."""
     test_size: int
     """What the network sees in the end, if the images are as large."""
     first_size: int = 0
@@ -66,9 +68,9 @@ PRETRAINED = {
     ),
 }
 SCRATCH = {
-    "quick": Recipe(epochs=36, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
-    "standard": Recipe(epochs=57, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
-    "best": Recipe(epochs=100, test_size=128, batch_size=64, lr=1e-3, average=1.0, augmentation=LIGHT),
+    "quick": Recipe(epochs=36, small_epochs=19, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
+    "standard": Recipe(epochs=57, small_epochs=57, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
+    "best": Recipe(epochs=100, small_epochs=100, test_size=128, batch_size=64, lr=1e-3, average=1.0, augmentation=LIGHT),
 }
 CNN_LR = 3e-3
 
@@ -150,8 +152,10 @@ def _shrunk(wanted: int, recipe: Recipe, image_size: int) -> int:
 
 def _choose_epochs(recipe: Recipe, num_train: int) -> int:
     """From scratch: the fewer images, the more often each is seen."""
-    epochs = round(recipe.epochs * math.sqrt(9000 / max(num_train, 1)))
-    return max(10, min(epochs, 5 * recipe.epochs))
+    times = math.sqrt(9000 / max(num_train, 1))
+    if times <= 1:
+        return max(10, round(recipe.epochs * times))
+    return max(recipe.epochs, min(round(recipe.small_epochs * times), 5 * recipe.small_epochs))
 
 
 def _choose_balance(class_counts: Sequence[int]) -> str:
