@@ -70,7 +70,9 @@ PRETRAINED = {
 SCRATCH = {
     "quick": Recipe(epochs=36, small_epochs=19, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
     "standard": Recipe(epochs=57, small_epochs=57, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
-    "best": Recipe(epochs=100, small_epochs=100, test_size=128, batch_size=64, lr=1e-3, average=1.0, augmentation=LIGHT),
+    "best": Recipe(
+        epochs=100, small_epochs=100, test_size=128, batch_size=64, lr=1e-3, average=1.0, augmentation=LIGHT
+    ),
 }
 CNN_LR = 3e-3
 
