@@ -18,7 +18,7 @@ from eyebright.explanation.features import FeatureReader
 from eyebright.explanation.features_page import picture_filters
 from eyebright.explanation.overlay import overlay
 from eyebright.jobs.demo import embedded_images
-from eyebright.jobs.draw import draw
+from eyebright.jobs.draw import Look, draw
 from eyebright.jobs.runs import new_folder, write_new
 from eyebright.lessons import networks
 from eyebright.lessons.compute import answer, compute_lessons
@@ -140,6 +140,6 @@ def _label(name: str) -> str:
     return name.split("/")[1]
 
 
-def _drawn(name: str, views: tuple[str, ...]) -> Drawn:
-    drawings = {view: draw(name, view=view) for view in views}  # type: ignore[arg-type]
+def _drawn(name: str, views: tuple[Look, ...]) -> Drawn:
+    drawings = {view: draw(name, view=view) for view in views}
     return Drawn(graph=drawings[views[0]].graph, scenes={view: found.scene for view, found in drawings.items()})
