@@ -46,7 +46,7 @@ def evaluate(
         steering = {"corruptions": corruptions, "tta": tta, "decisions": decisions, "engine": engine}
         return _measure_robustness(run, data, out, **steering)
     from eyebright.jobs.evaluate import evaluate as measure
-    from eyebright.jobs.runs import write_text
+    from eyebright.writing import write_text
 
     with output.terminal_progress() as progress:
         report = measure(run, data, decisions=decisions, engine=engine, progress=progress)

@@ -24,6 +24,7 @@ from eyebright.jobs import runs
 from eyebright.jobs.provenance import now
 from eyebright.jobs.runs import SampleRecord
 from eyebright.jobs.state import read_state
+from eyebright.writing import write_text
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,8 @@ def compare_runs(
         version=REPORT_VERSION,
     )
     with runs.new_folder(None if out is None else Path(out), "compared") as folder:
-        runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-        runs.write_text(folder / runs.REPORT_HTML, render_comparison(comparison, _reader(first)))
+        write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
+        write_text(folder / runs.REPORT_HTML, render_comparison(comparison, _reader(first)))
     return ComparedReports(folder, comparison)
 
 
