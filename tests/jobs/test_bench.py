@@ -36,7 +36,7 @@ def test_every_engine_that_is_there_is_measured(folder: Path) -> None:
     report = eb.bench(folder, quick=True)
     assert [one.engine for one in report.engines] == ["torch", "onnx"]
     assert report.model == "cnn"
-    assert report.images == "images of the run's data"
+    assert report.images == "the run's own"
     assert report.num_images == room.QUICK_IMAGES
     for one in report.engines:
         assert one.first_seconds is not None
@@ -45,7 +45,7 @@ def test_every_engine_that_is_there_is_measured(folder: Path) -> None:
         assert one.share_of_peak is not None
         assert 0 < one.share_of_peak < 2
     assert report.engines[0].times == 1
-    assert any("not exported yet: torch-bf16, onnx-int8" in note for note in report.notes)
+    assert any("torch-bf16 (--to torch), onnx-int8 (--to onnx --int8)" in note for note in report.notes)
     plain = json.loads(json.dumps(report.to_dict()))
     assert plain["engines"][1]["engine"] == "onnx"
     assert plain["engines"][1]["from_files"]["median"] == report.engines[1].from_files.median
@@ -68,7 +68,7 @@ def test_images_may_be_given_and_unreadable_ones_are_left_out(
     for number in range(3):
         shutil.copy(photos / "red" / f"{number:02}.png", tmp_path)
     report = eb.bench(run.folder, [tmp_path], quick=True)
-    assert (report.images, report.num_images) == ("the images given", 3)
+    assert (report.images, report.num_images) == ("given", 3)
     with pytest.raises(DataError, match=r"none of 1 images can be read, .*bad.png"):
         eb.bench(run.folder, [tmp_path / "bad.png"], quick=True)
 
@@ -76,7 +76,7 @@ def test_images_may_be_given_and_unreadable_ones_are_left_out(
 def test_a_bundle_alone_gets_generated_pictures(run: Run, cheap: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "QUICK_IMAGES", 2)
     report = eb.bench(run.folder / "bundle", quick=True)
-    assert (report.images, report.num_images) == ("generated pictures of 800 x 600", 2)
+    assert (report.images, report.num_images) == ("generated, 800 x 600", 2)
 
 
 def test_arrays_are_written_as_images() -> None:

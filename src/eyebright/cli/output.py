@@ -353,6 +353,9 @@ def print_speed(report: SpeedReport) -> None:
     def spread(found: Spread) -> str:
         return f"{rate(found.median)} ({rate(found.low)} to {rate(found.high)})"
 
+    def milliseconds(value: float) -> str:
+        return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
     table = Table(box=None, pad_edge=False)
     table.add_column("engine", no_wrap=True)
     names = ["file to label, images/s", "times", "network alone, images/s", "of peak"]
@@ -365,8 +368,8 @@ def print_speed(report: SpeedReport) -> None:
             f"{one.times:.2f}",
             spread(one.alone),
             "" if one.share_of_peak is None else f"{100 * one.share_of_peak:.0f} %",
-            f"{one.one_image.median:.3g} ms",
-            f"{one.one_image.slow:.3g} ms",
+            milliseconds(one.one_image.median),
+            milliseconds(one.one_image.slow),
             "" if one.first_seconds is None else f"{one.first_seconds:.2f} s",
             "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
         )
@@ -374,10 +377,10 @@ def print_speed(report: SpeedReport) -> None:
     print_line()
     work = "" if report.gigaflop is None else f", {report.gigaflop:.3g} GFLOP an image"
     load = "" if report.load is None else f"; load {report.load[0]:.1f} before, {report.load[1]:.1f} after"
-    print_line(f"{report.model} at {report.image_size} pixels{work}; {report.num_images:,} of {report.images}.")
+    print_line(f"{report.model} at {report.image_size} pixels{work}; {report.num_images:,} images ({report.images}).")
     print_line(f"Medians of {report.rounds:,} rounds with their quartiles, the engines in turns{load}.")
-    peaks = ", ".join(f"{rate(found.median)} GFLOP/s in {kind}" for kind, found in report.products.items())
-    print_line(f"Peak, a matrix product: {peaks}.")
+    peaks = ", ".join(f"{rate(found)} GFLOP/s in {kind}" for kind, found in report.peaks.items())
+    print_line(f"Peak, the fastest matrix product: {peaks}.")
     print_line(f"{report.machine}.")
     for note in report.notes:
         print_line(f"Note: {note}.")

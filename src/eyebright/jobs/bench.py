@@ -25,12 +25,11 @@ from eyebright.jobs.state import read_state
 from eyebright.progress import Progress, SilentProgress
 from eyebright.speed.alone import run_alone
 from eyebright.speed.measure import EngineSpeed, measure_speed
-from eyebright.speed.pictures import encode_jpeg, generate_picture
-from eyebright.speed.products import SIDE
+from eyebright.speed.pictures import HEIGHT, WIDTH, encode_jpeg, generate_picture
 from eyebright.speed.report import SpeedReport
 
 IMAGES, ROUNDS, SINGLES = 64, 7, 16
-QUICK_IMAGES, QUICK_ROUNDS, QUICK_SINGLES, QUICK_SIDE = 16, 3, 4, 512
+QUICK_IMAGES, QUICK_ROUNDS, QUICK_SINGLES = 16, 3, 4
 BUSY = 0.5
 """From which load, before anything is measured, figures are said to be no good."""
 
@@ -98,7 +97,6 @@ def bench(
             singles=singles,
             progress=progress,
             gigaflop=gigaflop,
-            side=QUICK_SIDE if quick else SIDE,
         )
     after = read_load()
     found: list[EngineSpeed] = [
@@ -114,7 +112,7 @@ def bench(
         num_images=len(names),
         rounds=rounds,
         engines=tuple(found),
-        products=measured.products,
+        peaks=measured.peaks,
         load=None if before is None or after is None else (before, after),
         machine=describe_machine(),
         versions=list_versions(),
@@ -136,14 +134,15 @@ def _list_engines(bundle: Path, manifest: Manifest) -> tuple[list[str], list[str
     verified = {found.engine for found in read_engines(bundle, manifest)}
     engines, notes, lacking = [], [], []
     for engine, library in LIBRARIES.items():
-        if engine != TORCH and engine not in verified:
-            lacking.append(engine)
-        elif find_spec(library) is None:
-            notes.append(f"{engine} was left out: {library} is not installed")
-        else:
-            engines.append(engine)
-    if lacking and not manifest.several_labels:
-        notes.append(f"not exported yet: {', '.join(lacking)}; as in: eyebright export RUN --to onnx --int8")
+        if engine == TORCH or engine in verified:
+            if find_spec(library) is None:
+                notes.append(f"{engine} was left out: {library} is not installed")
+            else:
+                engines.append(engine)
+        elif find_spec(library) is not None and not manifest.several_labels:
+            lacking.append(f"{engine} (--to {engine.removesuffix('-bf16').replace('-int8', ' --int8')})")
+    if lacking:
+        notes.append(f"not exported yet, see eyebright export: {', '.join(lacking)}")
     return engines, notes
 
 
@@ -151,15 +150,15 @@ def _collect(run: Path, images: Sequence[str | os.PathLike[str]], count: int, fo
     """Copy so many images that can be read into a folder of their own; says which they are."""
     if images:
         store, names = find_images(images, b"")
-        shown = "the images given"
+        shown = "given"
     else:
         own = _find_own(run)
         if own is None:
             for number in range(count):
                 (folder / f"{number:04}.jpg").write_bytes(encode_jpeg(generate_picture(number)))
-            return "generated pictures of 800 x 600"
+            return f"generated, {WIDTH} x {HEIGHT}"
         store, names = own
-        shown = "images of the run's data"
+        shown = "the run's own"
     kept = 0
     for name in _spread_out(names, count):
         kept += _copy(store, name, folder / f"{kept:04}")

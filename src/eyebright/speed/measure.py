@@ -40,7 +40,7 @@ class EngineSpeed:
     gflops: float | None
     """Billions of operations a second of the network alone; None if its operations are not known."""
     share_of_peak: float | None
-    """Of what a matrix product in the same type does, measured in the same rounds; None if one of them is not known."""
+    """Of what a matrix product in the same type does at its best, in the same rounds; None if one is not known."""
     first_seconds: float | None = None
     """From the start of a process to its first answer; None if not measured."""
     peak_bytes: int | None = None
@@ -54,8 +54,8 @@ class Measured:
     engines: tuple[EngineSpeed, ...]
     others: Mapping[str, Spread]
     """Images a second of the other ways."""
-    products: Mapping[str, Spread]
-    """Billions of operations a second of a matrix product, by type."""
+    peaks: Mapping[str, float]
+    """Billions of operations a second of a matrix product in its fastest round, by type."""
 
 
 def measure_speed(
@@ -103,7 +103,7 @@ def measure_speed(
     products = build_products(side)
     seconds = take_turns(ways | products, rounds=rounds, progress=progress)
     reference = seconds[next(iter(ways))]
-    peaks = {kind: find_rates(seconds[kind], 2 * side**3 / 1e9) for kind in products}
+    peaks = {kind: 2 * side**3 / 1e9 / min(seconds[kind]) for kind in products}
     found = []
     for engine in predictors:
         kind = find_type(engine)
@@ -118,13 +118,13 @@ def measure_speed(
                 times=compare_turns(reference, seconds[f"{engine}, from files"]),
                 one_image=_find_latency(taken[engine][singles:]),
                 gflops=gflops,
-                share_of_peak=None if gflops is None or kind not in peaks else gflops / peaks[kind].median,
+                share_of_peak=None if gflops is None or kind not in peaks else gflops / peaks[kind],
             )
         )
     return Measured(
         engines=tuple(found),
         others={name: find_rates(seconds[name], len(names)) for name in others},
-        products=peaks,
+        peaks=peaks,
     )
 
 

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from eyebright.speed.measure import EngineSpeed
-from eyebright.speed.rounds import Spread
 
 VERSION = 1
 
@@ -23,13 +22,13 @@ class SpeedReport:
     gigaflop: float | None
     """Billions of operations for one image; None where torch is not there to count them."""
     images: str
-    """Which images were classified, in words."""
+    """Whose images were classified: "given", "the run's own" or "generated, 800 x 600"."""
     num_images: int
     rounds: int
     engines: tuple[EngineSpeed, ...]
     """The first is what the others are compared with."""
-    products: Mapping[str, Spread]
-    """Billions of operations a second of a matrix product, by type of number."""
+    peaks: Mapping[str, float]
+    """Billions of operations a second of a matrix product in its fastest round, by type of number."""
     load: tuple[float, float] | None
     """How many processes wanted to run, over a minute: before and after; None where the system does not tell."""
     machine: str
