@@ -13,7 +13,7 @@ def test_a_benchmark_prints_its_engines_and_what_they_ran_on(eyebright: Command,
     assert done.returncode == 0, done.stderr
     first = next(line for line in done.stdout.splitlines() if line.startswith("torch "))
     assert " MB" in first
-    for words in ("file to label", "one image", "Peak, the fastest matrix product", "load ", "not exported yet"):
+    for words in ("from file to label", "One image", "Peak, the fastest matrix product", "load ", "not exported yet"):
         assert words in done.stdout
 
 

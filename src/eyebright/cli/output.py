@@ -351,15 +351,14 @@ def print_speed(report: SpeedReport) -> None:
     from eyebright.page.markup import rate
 
     def spread(found: Spread) -> str:
-        return f"{rate(found.median)} ({rate(found.low)} to {rate(found.high)})"
+        return f"{rate(found.median)} ({rate(found.low)}–{rate(found.high)})"
 
     def milliseconds(value: float) -> str:
         return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
     table = Table(box=None, pad_edge=False)
     table.add_column("engine", no_wrap=True)
-    names = ["file to label, images/s", "times", "network alone, images/s", "of peak"]
-    for name in (*names, "one image, p50", "p99", "first answer", "memory"):
+    for name in ("from files", "times", "network", "of peak", "p50", "p99", "first", "memory"):
         table.add_column(name, justify="right")
     for one in report.engines:
         table.add_row(
@@ -374,6 +373,10 @@ def print_speed(report: SpeedReport) -> None:
             "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
         )
     _console().print(table)
+    print_line()
+    print_line("Images a second from file to label, and how many times the first engine; of the network alone, images")
+    print_line("decoded before, and its share of the machine's peak. One image from file to label. Of a process of its")
+    print_line("own: the time to its first answer, and the most memory.")
     print_line()
     work = "" if report.gigaflop is None else f", {report.gigaflop:.3g} GFLOP an image"
     load = "" if report.load is None else f"; load {report.load[0]:.1f} before, {report.load[1]:.1f} after"
