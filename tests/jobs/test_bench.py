@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +115,21 @@ def test_training_records_what_one_image_takes(run: Run) -> None:
     assert run.contestant is not None
     assert run.contestant.latency_ms is not None
     assert run.contestant.latency_ms > 0
+
+
+def test_without_torch_the_exported_engine_is_measured(folder: Path, photos: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['torch'] = None  # makes every import of it fail\n"
+        "import eyebright as eb\n"
+        "report = eb.bench(sys.argv[1], [sys.argv[2]], quick=True)\n"
+        "print([one.engine for one in report.engines], report.gigaflop, 'float32' in report.peaks)\n"
+        "print(report.notes)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder, photos / "red"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, notes = done.stdout.splitlines()
+    assert first == "['onnx'] None True"
+    assert "torch was left out: torch is not installed" in notes
