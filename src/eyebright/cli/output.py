@@ -311,6 +311,7 @@ def print_export(export: Export) -> None:
     from eyebright.evaluation.report import percent
     from eyebright.metrics import wilson_interval
     from eyebright.page.markup import rate
+    from eyebright.page.markup import size as markup_size
 
     verified = export.verified
     count = verified.num_images
@@ -339,7 +340,11 @@ def print_export(export: Export) -> None:
     console.print(table)
     print_line()
     print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images, decoded before, in turns.")
-    print_line(f"Export:      {export.path}")
+    if export.path.suffix == ".html":
+        size = markup_size(export.path.stat().st_size)
+        print_line(f"Page:        {export.path}, {size}: opens in any browser and needs no network")
+    else:
+        print_line(f"Export:      {export.path}")
 
 
 def print_explained(explained: Explained) -> None:
