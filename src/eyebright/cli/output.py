@@ -329,8 +329,12 @@ def print_export(export: Export) -> None:
 
     speeds = (_plain(rate(speed)) for speed in (verified.torch_images_per_second, verified.images_per_second))
     latencies = map(milliseconds, (verified.torch_latency_seconds, verified.latency_seconds))
-    table.add_row("same class as torch", "", f"{verified.num_agree:,} of {count:,}")
-    table.add_row("accuracy (95 % interval)", accuracy(verified.torch_correct), accuracy(verified.num_correct))
+    several = verified.several_labels
+    table.add_row(
+        "same labels as torch" if several else "same class as torch", "", f"{verified.num_agree:,} of {count:,}"
+    )
+    right = "all labels right" if several else "accuracy"
+    table.add_row(f"{right} (95 % interval)", accuracy(verified.torch_correct), accuracy(verified.num_correct))
     table.add_row("largest logit, and off by", f"{verified.largest_logit:.3g}", f"{verified.largest_difference:.2g}")
     table.add_row("size", "", f"{verified.size_bytes / 1e6:.1f} MB")
     table.add_row("one image", *latencies)

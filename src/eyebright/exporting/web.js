@@ -57,12 +57,10 @@
       text.append(make("p", "label", "Not read"), make("p", "quiet", `This file ${answer.error}.`));
       return text;
     }
-    const label = make("p", "label");
-    answer.labels.forEach((k, i) => label.append(i ? ", " : "", named(about.shown[k])));
-    if (!answer.labels.length) label.append("None of the classes");
-    text.append(label);
-    if (about.thresholds === null) {
-      const share = answer.probabilities[answer.labels[0]];
+    if (!answer.labels.length) text.append(make("p", "label", "None of the classes"));
+    for (const k of answer.labels) {
+      const share = answer.probabilities[k];
+      text.append(make("p", "label", named(about.shown[k])));
       text.append(make("p", "sure", bar(share), make("span", "number", percent(share))));
     }
     if (answer.unsure) text.append(make("p", "unsure", make("strong", "", "Unsure"), `: ${answer.unsure}`));

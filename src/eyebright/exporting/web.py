@@ -239,10 +239,11 @@ def _classes(names: tuple[str, ...]) -> str:
 def _about(verified: VerifiedEngine, runtime: WebRuntime) -> str:
     """How the answers were checked, and whose work is inside."""
     form = "float32" if verified.engine == ONNX else "int8"
+    same = "exactly the same classes" if verified.several_labels else "the same class"
     return (
         "<details><summary>How these answers were checked</summary>"
         f"<p>The network, in {form}, was compared with the one that was trained on "
-        f"{markup.plural(verified.num_images, 'test image')}: the same class for {verified.num_agree:,} of them, "
+        f"{markup.plural(verified.num_images, 'test image')}: {same} for {verified.num_agree:,} of them, "
         f"{verified.num_correct:,} right ({verified.torch_correct:,} before the export).</p>"
         '<p id="proof">When this page is opened it computes a test picture and compares it with what Python found.</p>'
         "<p>Images are resized and cropped as in training, pixel for pixel. They are decoded by the browser, whose "

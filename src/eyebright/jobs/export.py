@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,11 +97,6 @@ def export(
     folder = find_bundle(Path(run))
     loaded = load_bundle(folder)
     manifest = loaded.manifest
-    if manifest.several_labels:
-        raise ExportError(
-            f"{printable(str(run))} learned several labels an image, and an export is proven by the one class that "
-            "both engines name; such classifiers run in torch"
-        )
     calibrating, testing = _find_images(Path(run), manifest, data, int8, progress)
     calibration = None if calibrating is None else _read_all(calibrating, manifest.preprocessing)
     made = export_network(loaded, to=to, calibration=calibration, progress=progress)
@@ -109,6 +104,7 @@ def export(
         made.engine,
         TorchEngine(loaded.model, manifest.preprocessing),
         _batches(testing, manifest.preprocessing),
+        thresholds=manifest.thresholds,
         total=len(testing),
         weights_sha256=manifest.files[WEIGHTS],
         how=made.how,
@@ -147,7 +143,8 @@ def _find_images(
         testing = table.split("test")
     else:
         table = read_samples(data, min_classes=1)
-        table.require_single_labels()
+        if not manifest.several_labels:
+            table.require_single_labels()
         testing = table.split("test") if len(table.rows("test")) else table
     calibrating = None
     if int8:
@@ -158,15 +155,19 @@ def _find_images(
         calibrating = table.take(rows[:: max(1, -(-len(rows) // CALIBRATION_IMAGES))])
     if not len(testing):
         raise DataError("there are no test images to compare the export on; give labelled images that it has not seen")
-    return calibrating, testing.with_classes(manifest.class_names)
+    testing = testing.with_classes(manifest.class_names)
+    if manifest.several_labels and testing.label_sets is None:
+        testing = replace(testing, label_sets=testing.targets().astype(np.bool_))
+    return calibrating, testing
 
 
 def _batches(table: SampleTable, preprocessing: Preprocessing) -> Iterator[Batch]:
-    """Pixels (B, C, S, S) and labels (B,), without the images that can't be read."""
+    """Pixels (B, C, S, S) and labels (B,) or (B, K), without the images that can't be read."""
     start = 0
+    known = table.labels if table.label_sets is None else table.label_sets
     for squares, errors in iter_squares(table.store, table.names, preprocessing, batch_size=_BATCH):
         readable = [row for row in range(len(squares)) if row not in errors]
-        labels = table.labels[start : start + len(squares)]
+        labels = known[start : start + len(squares)]
         start += len(squares)
         if readable:
             yield np.moveaxis(preprocessing.crop(squares[readable]), 3, 1), labels[readable]
