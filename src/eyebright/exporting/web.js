@@ -41,7 +41,7 @@
 
   function ranks(answer) {
     const table = make("table", "ranks");
-    table.append(make("caption", "away", "Every class with its probability, likeliest first"));
+    table.setAttribute("aria-label", "Classes with their probabilities, likeliest first");
     for (const k of answer.order.slice(0, 100)) {
       const name = make("th", "", named(about.shown[k]));
       name.scope = "row";
@@ -68,7 +68,7 @@
       const rest = make("p", "quiet", "Can't be ruled out: ");
       answer.set.forEach((k, i) => rest.append(i ? ", " : "", named(about.shown[k])));
       text.append(rest);
-    } else if (answer.set.length) text.append(make("p", "quiet", "Every other class is ruled out"));
+    } else if (answer.set.length && !answer.unsure) text.append(make("p", "quiet", "Every other class is ruled out"));
     text.append(ranks(answer));
     return text;
   }

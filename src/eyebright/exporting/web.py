@@ -247,8 +247,8 @@ def _about(verified: VerifiedEngine, runtime: WebRuntime) -> str:
         f"{verified.num_correct:,} right ({verified.torch_correct:,} before the export).</p>"
         '<p id="proof">When this page is opened it computes a test picture and compares it with what Python found.</p>'
         "<p>Images are resized and cropped as in training, pixel for pixel. They are decoded by the browser, whose "
-        "pixels may differ by a step or two of 255 from Eyebright's where an image has a colour profile, is "
-        "transparent, or is a JPEG of at least four times the needed size.</p></details>"
+        "pixels may differ a little from Eyebright's where an image has a colour profile, is transparent, or is a JPEG "
+        "of at least four times the needed size.</p></details>"
         "<details><summary>Licences</summary>"
         f"<p>The network is run by ONNX Runtime Web {markup.text(runtime.version)}, which is compiled from other "
         'projects as well: <button type="button" class="plain-button" id="notices">save their notices</button>.</p>'
