@@ -141,4 +141,5 @@ def _sum_precision(
     shares = np.divide(hits_so_far, np.maximum(taken, 1), dtype=np.float64)
     found = np.einsum("rn,rn->r", shares, hits, dtype=np.float64)
     total = hits_so_far[:, -1].astype(np.float64)
-    return np.divide(found, total, out=np.full(len(hits), np.nan), where=total > 0)
+    average: NDArray[np.float64] = np.divide(found, total, out=np.full(len(hits), np.nan), where=total > 0)
+    return average
