@@ -47,6 +47,28 @@ def test_a_comparison_may_do_without_the_baseline(eyebright: Command, photos: Pa
     assert [contestant["model"] for contestant in report["contestants"]] == ["cnn"]
 
 
+def test_columns_of_a_list_are_told_worst_first(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    lines = ["path,label,camera,day"]
+    for number, image in enumerate(sorted(photos.glob("*/*.png"))):
+        camera = ("old", "new\x1b[31m")[number % 2]
+        lines.append(f"{image},{image.parent.name},{camera},{number // 6}")
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join(lines), encoding="utf-8")
+    asked = ("--set", "data.test_fraction=0.6", "--slice", "Camera", "--out", "r")
+    done = eyebright("train", listed, "--model", "cnn", *QUICK, *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.index("camera") :].splitlines()
+    assert table[0].split() == ["camera", "images", "accuracy"]
+    assert {line.split()[0] for line in table[1:3]} == {"old", "new\\x1b[31m"}
+    assert "day" not in done.stdout
+    told = eyebright("evaluate", "r", listed, "--slice", "camera", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "camera" in told.stdout
+    refused = eyebright("evaluate", "r", listed, "--slice", "camrea", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert 'there is no column "camrea" to slice by; did you mean "camera"?' in refused.stderr
+
+
 def test_runs_are_compared_as_they_are(eyebright: Command, photos: Path, run_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(run_folder, tmp_path / "again")
     done = eyebright("compare", run_folder, tmp_path / "again", "--out", tmp_path / "c", cwd=tmp_path)

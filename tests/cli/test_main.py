@@ -14,7 +14,7 @@ from eyebright.cli.main import cli
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
+STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings", "--slice"]
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
     "atlas": ["--out"],
@@ -23,7 +23,7 @@ FLAGS = {
     "compare": [*STEERING, "--models", "--no-baseline"],
     "demo": ["--out", "--seed"],
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
-    "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--tta"],
+    "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--slice", "--tta"],
     "explain": ["--against", "--data", "--label", "--layer", "--method", "--out", "--similar"],
     "export": ["--int8", "--max-drop", "--to"],
     "features": ["--channel", "--data", "--out", "--steps"],

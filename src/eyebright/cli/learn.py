@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eyebright.cli import output
+from eyebright.cli.options import slice_option
 
 if TYPE_CHECKING:
     from eyebright.evaluation.label_sets_compare import AnyComparison
@@ -32,6 +33,7 @@ def _steering(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved."
         ),
+        slice_option,
     ]
     for option in reversed(options):
         function = option(function)
@@ -86,11 +88,13 @@ def train(
     file: Path | None,
     overrides: Sequence[str],
     decisions: Path | None,
+    slices: Sequence[str],
 ) -> int:
     """Train one network on DATA.
 
     DATA is a folder with one folder of images for each class (with or without train, val and test folders above them),
-    a .zip or .tar of one, a .csv, .tsv or .parquet list (path, label, if wanted split, group), shards, or an .npz file.
+    a .zip or .tar of one, a .csv, .tsv or .parquet list (path, label, if wanted split, group, and any columns to tell
+    results by), shards, or an .npz file.
 
     A run that was stopped or killed ends as if it had not been: eyebright train --resume RUN.
     """
@@ -98,7 +102,7 @@ def train(
     from eyebright.jobs.train import train as run
 
     if stopped is not None:
-        given = [model, weights, teacher, effort, out, seed, file, decisions, find_lr or None, *overrides]
+        given = [model, weights, teacher, effort, out, seed, file, decisions, find_lr or None, *overrides, *slices]
         if any(value is not None for value in given):
             raise click.UsageError(
                 "--resume keeps the run's settings; nothing else can be given but where its DATA are now"
@@ -123,6 +127,7 @@ def train(
             settings=file,
             overrides=overrides,
             decisions=decisions,
+            slices=slices,
             command=_typed(),
             progress=progress,
         )
@@ -151,6 +156,7 @@ def _report_training(result: Run) -> int:
         return INTERRUPTED
     output.print_line()
     output.print_report(result.report)
+    output.print_columns([result.contestant])
     output.print_line()
     output.print_line(f"Report:      {result.folder / 'report.html'}")
     output.print_line("Classify:    " + output.next_command("predict", result.folder, "new.jpg"))
@@ -172,6 +178,7 @@ def compare(
     file: Path | None,
     overrides: Sequence[str],
     decisions: Path | None,
+    slices: Sequence[str],
 ) -> int:
     """Train several networks on the same split of DATA and report on them side by side.
 
@@ -186,7 +193,7 @@ def compare(
     from eyebright.jobs.compare_runs import compare_runs, is_run
 
     if len(given) > 1 or is_run(given[0]):
-        steering = [models, no_baseline or None, effort, seed, file, decisions, *overrides]
+        steering = [models, no_baseline or None, effort, seed, file, decisions, *overrides, *slices]
         if any(value is not None for value in steering):
             raise click.UsageError("runs are compared as they are; nothing else can be given with them but --out")
         found = compare_runs(given, out=out, command=_typed())
@@ -203,6 +210,7 @@ def compare(
             settings=file,
             overrides=overrides,
             decisions=decisions,
+            slices=slices,
             baseline=not no_baseline,
             command=_typed(),
             progress=progress,
@@ -223,6 +231,7 @@ def _report_comparison(result: ComparedRuns) -> None:
 def _print_comparison(comparison: AnyComparison, folder: Path) -> None:
     output.print_line()
     output.print_comparison(comparison)
+    output.print_columns(comparison.contestants)
     output.print_line()
     output.print_line(f"Report:      {folder / 'report.html'}")
 

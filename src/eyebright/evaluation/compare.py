@@ -70,9 +70,12 @@ class Comparison(ComparisonFacts):
 
 def ranked(comparison: Comparison) -> tuple[Contestant, ...]:
     """The contestants, most accurate first; of equally accurate ones the higher macro F1, then the faster."""
-    return tuple(
-        sorted(comparison.contestants, key=lambda c: (-c.report.accuracy, -c.report.macro_f1, -c.images_per_second))
-    )
+    return ranked_contestants(comparison.contestants)
+
+
+def ranked_contestants(contestants: Sequence[Contestant]) -> tuple[Contestant, ...]:
+    """Some contestants in the same order."""
+    return tuple(sorted(contestants, key=lambda c: (-c.report.accuracy, -c.report.macro_f1, -c.images_per_second)))
 
 
 def networks_of(contestants: Sequence[Contestant]) -> tuple[Contestant, ...]:

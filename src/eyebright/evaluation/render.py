@@ -178,8 +178,9 @@ def _slices_block(order: Sequence[Contestant]) -> str:
     if not shown:
         return ""
     return (
-        "<p>Parts of the test images by folder, group, size and confidence. First come those that are bad for certain, "
-        "by the upper end of their interval, not those that are small and bad by chance.</p>" + shown
+        "<p>Parts of the test images by folder, by group and the other columns of the list, by size and confidence. "
+        "First come those that are bad for certain, by the upper end of their interval, not those that are small and "
+        "bad by chance.</p>" + shown
     )
 
 

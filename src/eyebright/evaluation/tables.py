@@ -157,7 +157,7 @@ def _slice_table(report: EvaluationReport) -> str:
 
 def _slice_row(part: Slice) -> str:
     return (
-        f'<tr><th scope="row">{markup.text(part.kind)} {markup.name(part.name)}</th>'
+        f'<tr><th scope="row">{markup.name(part.where)} {markup.name(part.name)}</th>'
         f'<td class="number">{part.num_samples:,}</td><td class="number">{percent(part.accuracy)}</td>'
         f'<td class="track">{interval_bar(part.accuracy, part.accuracy_low, part.accuracy_high)}</td></tr>'
     )

@@ -49,7 +49,7 @@ def measure_baseline(prepared: Prepared, settings: Settings, progress: Progress)
     )
     predictor = Predictor(DescriptorEngine(head.weight, head.bias), manifest, fitted.calibration)
     predictor.warm_up()
-    report = evaluate(predictor, table.split("test"), progress=progress)
+    report = evaluate(predictor, table.split("test"), slices=settings.data.slices, progress=progress)
     latency = measure_latency(predictor)
     available = len(table.rows("train"))
     learned = "" if fitted.num_train == available else f" It learned from {fitted.num_train:,} of {available:,} images."

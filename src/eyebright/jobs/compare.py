@@ -66,6 +66,7 @@ def compare(
     settings: Settings | str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     decisions: str | os.PathLike[str] | None = None,
+    slices: Sequence[str] = (),
     baseline: bool = True,
     command: str = "",
     progress: Progress | None = None,
@@ -81,6 +82,8 @@ def compare(
         settings: a `Settings` object or a TOML file, for all of them.
         overrides: such as "training.lr=0.001".
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
+        slices: columns of a list of images (camera, site, day) for whose values to tell the accuracy; by default every
+            column of 2 to 50 values.
         baseline: also measure a classifier without a network (outlines and colours, a linear model), so that the report
             says what a network adds. It stands in the report alone: it is not saved and can't be loaded.
         command: what the user typed, for the report.
@@ -90,7 +93,7 @@ def compare(
         EyebrightError: see `eyebright.errors`; the message says what to do.
     """
     progress = progress or SilentProgress()
-    chosen = choose_settings(settings, overrides, effort=effort, seed=seed)
+    chosen = choose_settings(settings, overrides, effort=effort, seed=seed, slices=slices)
     entries = [find_model(model) for model in models]
     if len({entry.name for entry in entries}) != len(entries) or not entries:
         raise SettingsError(f"name each network once, not {', '.join(models) or 'none'}")

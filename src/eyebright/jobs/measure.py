@@ -56,7 +56,12 @@ class Measured:
 
 
 def measure_test(
-    predictor: SamplePredictor, table: SampleTable, *, several_labels: bool, progress: Progress
+    predictor: SamplePredictor,
+    table: SampleTable,
+    *,
+    several_labels: bool,
+    slices: Sequence[str] = (),
+    progress: Progress,
 ) -> Measured:
     """Let a classifier answer for the test samples; where an image may have several classes, choose thresholds first.
 
@@ -64,11 +69,12 @@ def measure_test(
         predictor: the classifier.
         table: with every sample in a split.
         several_labels: whether an image may have several classes.
+        slices: columns for whose values to tell the accuracy, where it has one.
         progress: told how far it is.
     """
     test = table.split("test")
     if not several_labels:
-        return Measured(report=evaluate(predictor, test, progress=progress))
+        return Measured(report=evaluate(predictor, test, slices=slices, progress=progress))
     val = table.split("val").with_classes(predictor.class_names)
     said = predictor.predict_samples(val.store, val.names, progress=progress)
     read = [row for row in range(len(val)) if row not in said.errors]

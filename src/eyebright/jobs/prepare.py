@@ -45,6 +45,10 @@ def prepare(
     """The data as a table with splits, as decided; what was noticed is said."""
     table = read_samples(data)
     _require_plain_names(table)
+    for column in settings.data.slices:
+        table.find_column(column)
+    if settings.data.slices and table.label_sets is not None:
+        progress.warn("accuracy by columns is told only for images of one label each")
     decided = None if decisions is None else decide(table, decisions, progress)
     if decided is not None:
         table = decided.applied.table

@@ -59,6 +59,7 @@ def train(
     settings: Settings | str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     decisions: str | os.PathLike[str] | None = None,
+    slices: Sequence[str] = (),
     command: str = "",
     progress: Progress | None = None,
 ) -> Run:
@@ -77,6 +78,8 @@ def train(
         settings: a `Settings` object or a TOML file.
         overrides: such as "training.lr=0.001"; they count more than `settings`.
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
+        slices: columns of a list of images (camera, site, day) for whose values to tell the accuracy; by default every
+            column of 2 to 50 values.
         command: what the user typed, for the report.
         progress: is told how far it is, and asked whether to stop: then all there is is kept, and `resume` goes on.
 
@@ -85,7 +88,7 @@ def train(
         KeyboardInterrupt: stopped before there was a network to keep.
     """
     progress = progress or SilentProgress()
-    chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed)
+    chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed, slices=slices)
     title = find_model(chosen.model).name
     name = describe_data(data)
     wanted = None if out is None else Path(out)
@@ -235,8 +238,9 @@ def choose_settings(
     model: str | None = None,
     effort: str | None = None,
     seed: int | None = None,
+    slices: Sequence[str] = (),
 ) -> Settings:
-    """Settings from an object or file, then overrides, then the arguments that are not None.
+    """Settings from an object or file, then overrides, then the arguments that are given.
 
     Raises:
         SettingsError: something unknown or out of range.
@@ -250,4 +254,5 @@ def choose_settings(
         model=values.model if model is None else model,
         effort=values.effort if effort is None else effort,
         seed=values.seed if seed is None else seed,
+        data=replace(values.data, slices=tuple(slices) or values.data.slices),
     )
