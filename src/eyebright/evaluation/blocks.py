@@ -21,6 +21,8 @@ def assemble_page(
     sections: Sequence[tuple[str, str, str]],
     *,
     style: str = "",
+    extra: str = "",
+    script: str = "",
 ) -> str:
     """A whole page.
 
@@ -31,6 +33,8 @@ def assemble_page(
         kind: "run" or "comparison".
         sections: anchor, title and body (HTML) of each.
         style: CSS beyond what all pages share.
+        extra: what the script reads; it is not shown.
+        script: JavaScript, run at the end of the page.
     """
     links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, _ in sections)
     blocks = "".join(
@@ -39,8 +43,10 @@ def assemble_page(
     )
     return build_page(
         f"{title} \u2013 {comparison.data_name}",
-        f'<main>{_header(comparison, title, words, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>',
+        f'<main>{_header(comparison, title, words, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>'
+        + extra,
         style=style,
+        script=script,
     )
 
 

@@ -152,6 +152,7 @@ def _measured(
         most_unlike=_most_unlike(table, said, calibration),
         labels=" ".join(map(str, table.labels.tolist())),
         predicted=" ".join("-" if answer < 0 else str(answer) for answer in answers.tolist()),
+        confidences=" ".join("-" if np.isnan(value) else f"{value:.4g}" for value in confidence.tolist()),
         remarks=(*found.remarks, *remark_on_columns(choose_columns(table, columns), FEWEST)),
     )
 

@@ -1,4 +1,4 @@
-"""The report page: one HTML file that needs nothing else, neither network nor script.
+"""The report page: one HTML file that needs nothing else; its one script shows the images of a confusion matrix's cell.
 
 Light and dark, readable from a phone to a wide screen and on paper.
 """
@@ -17,11 +17,11 @@ from eyebright.evaluation.blocks import (
     render_reproduction,
     render_unreadable,
 )
+from eyebright.evaluation.cells import ReadThumbnail, can_show_cells, describe_cells
 from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, networks_of, ranked, verdict
 from eyebright.evaluation.confidence import is_measured, render_confidence
 from eyebright.evaluation.mistakes import (
     MATRIX_CLASSES,
-    ReadThumbnail,
     render_classes,
     render_confusions,
     render_examples,
@@ -33,41 +33,48 @@ from eyebright.evaluation.tables import render_costs, render_numbers, render_pai
 from eyebright.page import markup
 
 
-def render_comparison(comparison: Comparison, read_thumbnail: ReadThumbnail) -> str:
+def render_comparison(comparison: Comparison, read_thumbnail: ReadThumbnail, *, names: Sequence[str] = ()) -> str:
     """The page that compares networks, as HTML to be written as UTF-8.
 
     Args:
         comparison: what was trained and measured.
         read_thumbnail: a sample's name -> its image (H, W, 3) uint8, or None where it can't be shown.
+        names: of all N test samples, in the reports' order, so that a cell of the confusion matrix can show its images.
     """
-    return _page(comparison, read_thumbnail, kind="comparison")
+    return _page(comparison, read_thumbnail, names, kind="comparison")
 
 
-def render_run(run: Comparison, read_thumbnail: ReadThumbnail) -> str:
+def render_run(run: Comparison, read_thumbnail: ReadThumbnail, *, names: Sequence[str] = ()) -> str:
     """The page of one trained network: the same blocks.
 
     Args:
         run: a comparison with exactly one contestant.
         read_thumbnail: a sample's name -> its image (H, W, 3) uint8, or None where it can't be shown.
+        names: see `render_comparison`.
 
     Raises:
         DataError: there is more than one contestant.
     """
     if len(run.contestants) != 1:
         raise DataError(f"the page of a run shows one network, not {len(run.contestants)}")
-    return _page(run, read_thumbnail, kind="run")
+    return _page(run, read_thumbnail, names, kind="run")
 
 
-def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -> str:
+def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, names: Sequence[str], *, kind: str) -> str:
     order = ranked(comparison)
     # What a classifier that nobody will use gets wrong would only be in the way.
     networks = networks_of(order)
+    with_cells = can_show_cells([c.report for c in networks], names)
     many_classes = len(order[0].report.class_names) > MATRIX_CLASSES
     sections = [
         ("side-by-side" if len(order) > 1 else "result", *_results(comparison, order)),
         ("confidence", "How far confidence can be trusted", _confidence_block(networks)),
         ("learning", "How they learned" if len(order) > 1 else "How it learned", render_learning(order)),
-        ("confusions", "What is taken for what", _confusion_words(many_classes) + render_confusions(networks)),
+        (
+            "confusions",
+            "What is taken for what",
+            _confusion_words(many_classes, with_cells) + render_confusions(networks, with_cells=with_cells),
+        ),
         ("mistakes", "The surest mistakes", _mistake_words(networks) + render_mistakes(networks, read_thumbnail)),
         (
             "unsure",
@@ -87,8 +94,22 @@ def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, *, kind: str) -
         place = next(i for i, (anchor, _, _) in enumerate(sections) if anchor == "classes")
         sections.insert(place, ("unreadable", "Images that could not be read", render_unreadable(unreadable)))
     sections = [section for section in sections if section[2]]
-    style = resources.files("eyebright.evaluation").joinpath("report.css").read_text(encoding="utf-8")
-    return assemble_page(comparison, verdict(comparison), compare_in_words(comparison), kind, sections, style=style)
+    room = resources.files("eyebright.evaluation")
+    extra, script = "", ""
+    if with_cells:
+        cells = describe_cells([c.report for c in networks], names, read_thumbnail)
+        extra = f'<script type="application/json" id="cells">{cells}</script>'
+        script = room.joinpath("cells.js").read_text(encoding="utf-8")
+    return assemble_page(
+        comparison,
+        verdict(comparison),
+        compare_in_words(comparison),
+        kind,
+        sections,
+        style=room.joinpath("report.css").read_text(encoding="utf-8"),
+        extra=extra,
+        script=script,
+    )
 
 
 def _results(comparison: Comparison, order: Sequence[Contestant]) -> tuple[str, str]:
@@ -190,15 +211,21 @@ _CLASS_WORDS = (
 )
 
 
-def _confusion_words(many_classes: bool) -> str:
+def _confusion_words(many_classes: bool, with_cells: bool) -> str:
+    choose = (
+        f'<p id="cells-words" hidden>Choose a {"number of times" if many_classes else "field"} to see its images.</p>'
+        if with_cells
+        else ""
+    )
     if many_classes:
         return (
             f"<p>With more than {MATRIX_CLASSES} classes a matrix is unreadable; these are the most confused pairs.</p>"
+            + choose
         )
     return (
         "<p>Each row holds the test images of one class, each column what was said. "
         "The stronger the shade, the larger the share of its row; an empty field is a zero.</p>"
-        '<p class="legend"><span class="key right">right</span><span class="key wrong">wrong</span></p>'
+        '<p class="legend"><span class="key right">right</span><span class="key wrong">wrong</span></p>' + choose
     )
 
 

@@ -21,6 +21,7 @@ from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant
 from eyebright.evaluation.render import render_comparison
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
+from eyebright.jobs.measure import PREVIEW
 from eyebright.jobs.provenance import now
 from eyebright.jobs.runs import SampleRecord
 from eyebright.jobs.state import read_state
@@ -87,9 +88,10 @@ def compare_runs(
         notes=_notes(found),
         version=REPORT_VERSION,
     )
+    page = render_comparison(comparison, _reader(first), names=[record.name for record in first.tested])
     with runs.new_folder(None if out is None else Path(out), "compared") as folder:
         runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-        runs.write_text(folder / runs.REPORT_HTML, render_comparison(comparison, _reader(first)))
+        runs.write_text(folder / runs.REPORT_HTML, page)
     return ComparedReports(folder, comparison)
 
 
@@ -173,6 +175,7 @@ def _aligned(first: _Measured, other: _Measured) -> EvaluationReport:
         correctness="".join(report.correctness[place] for place in order),
         labels=_reordered(report.labels, order),
         predicted=_reordered(report.predicted, order),
+        confidences=_reordered(report.confidences, order),
     )
 
 
@@ -222,7 +225,7 @@ def _reader(run: _Measured) -> Callable[[str], NDArray[np.uint8] | None]:
             content = store.read(name)
             if not isinstance(content, bytes) or hashlib.sha256(content).hexdigest() != digests[name]:
                 return None
-            return decode(content, name)
+            return decode(content, name, short_side=PREVIEW)
         except ImageError:
             return None
 

@@ -35,6 +35,8 @@ from eyebright.progress import Progress
 from eyebright.training.history import EpochRecord
 from eyebright.training.train import TrainedNetwork
 
+PREVIEW = 192
+"""Pixels of an image's shorter side that a page's small pictures need."""
 CARD = "README.md"
 """In a bundle: what Hugging Face shows first."""
 
@@ -172,10 +174,10 @@ def write_report(folder: Path, comparison: AnyComparison, table: SampleTable, *,
         table: of the images to show.
         of_run: whether the page speaks of one run, and not of a comparison.
     """
-    read = image_reader(table)
+    read = image_reader(table, short_side=PREVIEW)
     if isinstance(comparison, LabelSetsComparison):
         page = render_label_sets(comparison, read, of_run=of_run)
     else:
-        page = (render_run if of_run else render_comparison)(comparison, read)
+        page = (render_run if of_run else render_comparison)(comparison, read, names=table.split("test").names)
     runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
     runs.write_text(folder / runs.REPORT_HTML, page)
