@@ -20,7 +20,7 @@ FLAGS = {
     "atlas": ["--out"],
     "cache": [],
     "check": ["--decisions", "--out", "--wrong-labels"],
-    "compare": [*STEERING, "--models", "--no-baseline"],
+    "compare": [*STEERING, "--kfold", "--models", "--no-baseline", "--resume", "--seeds"],
     "demo": ["--out", "--seed"],
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
     "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--slice", "--tta"],
@@ -64,6 +64,7 @@ NAMES = [
     "measure_robustness",
     "read_samples",
     "resume",
+    "resume_comparison",
     "train",
 ]
 

@@ -242,15 +242,22 @@ def print_comparison(comparison: AnyComparison) -> None:
     """The networks side by side, and who is ahead."""
     from rich.table import Table
 
-    from eyebright.evaluation.compare import Comparison, compare_in_words, ranked
+    from eyebright.evaluation.compare import (
+        Comparison,
+        Contestant,
+        compare_in_words,
+        interval_of,
+        ranked,
+        spread_in_words,
+    )
     from eyebright.evaluation.label_sets_compare import compare_label_sets_in_words, rank_label_sets
-    from eyebright.evaluation.report import interval_in_words, percent
+    from eyebright.evaluation.report import percent
     from eyebright.page import markup
 
     rows: list[tuple[AnyContestant, str, str]]
     if isinstance(comparison, Comparison):
         first, words = "accuracy", compare_in_words(comparison)
-        rows = [(c, percent(c.report.accuracy), interval_in_words(c.report)) for c in ranked(comparison)]
+        rows = [(c, f"{percent(c.accuracy)} {spread_in_words(c)}".rstrip(), interval_of(c)) for c in ranked(comparison)]
     else:
         first, words = "mean average precision", compare_label_sets_in_words(comparison)
         rows = [(c, *c.report.precision_apart()) for c in rank_label_sets(comparison)]
@@ -264,7 +271,7 @@ def print_comparison(comparison: AnyComparison) -> None:
             contestant.title,
             value,
             interval,
-            f"{report.macro_f1:.3f}",
+            f"{contestant.macro_f1 if isinstance(contestant, Contestant) else report.macro_f1:.3f}",
             _plain(markup.duration(contestant.train_seconds)),
             _plain(markup.rate(report.images_per_second)),
             "" if contestant.latency_ms is None else f"{contestant.latency_ms:.3g} ms",

@@ -123,7 +123,7 @@ def render_reproduction(comparison: ComparisonFacts) -> str:
     splits = ", ".join(f"{count:,} {split}" for split, count in comparison.split_counts.items())
     facts = [
         ("images", f"{comparison.data_name}: {splits}"),
-        ("seed", f"{comparison.seed}, for the split and all training"),
+        ("seed", _seed_words(comparison)),
         ("date", comparison.date),
         ("machine", comparison.machine),
         ("versions", ", ".join(f"{package} {version}" for package, version in comparison.versions.items())),
@@ -133,6 +133,14 @@ def render_reproduction(comparison: ComparisonFacts) -> str:
         line = f"<pre><code>{markup.text(comparison.command)}</code></pre>"
         command = f"<p>To get the same again:</p>{markup.scroll_box('Command', line)}"
     return f'<dl class="pairs">{_pairs(facts)}</dl>{command}'
+
+
+def _seed_words(comparison: ComparisonFacts) -> str:
+    if comparison.seeds:
+        return f"{comparison.seed} for the split; {', '.join(map(str, comparison.seeds))} for the trainings"
+    if comparison.folds:
+        return f"{comparison.seed}, for the {comparison.folds} folds and all training"
+    return f"{comparison.seed}, for the split and all training"
 
 
 def render_class_counts(comparison: ComparisonFacts) -> str:

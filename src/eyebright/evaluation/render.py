@@ -18,7 +18,16 @@ from eyebright.evaluation.blocks import (
     render_unreadable,
 )
 from eyebright.evaluation.cells import ReadThumbnail, can_show_cells, describe_cells
-from eyebright.evaluation.compare import Comparison, Contestant, compare_in_words, networks_of, ranked, verdict
+from eyebright.evaluation.compare import (
+    Comparison,
+    Contestant,
+    compare_in_words,
+    interval_of,
+    networks_of,
+    ranked,
+    spread_in_words,
+    verdict,
+)
 from eyebright.evaluation.confidence import is_measured, render_confidence
 from eyebright.evaluation.mistakes import (
     MATRIX_CLASSES,
@@ -28,7 +37,8 @@ from eyebright.evaluation.mistakes import (
     render_mistakes,
     wrong_for_all,
 )
-from eyebright.evaluation.report import interval_in_words, percent, trust_in_words
+from eyebright.evaluation.render_repeats import interval_words, pair_words, render_trainings
+from eyebright.evaluation.report import percent, trust_in_words
 from eyebright.evaluation.tables import render_costs, render_numbers, render_pairs, render_slices
 from eyebright.page import markup
 
@@ -88,7 +98,11 @@ def _page(comparison: Comparison, read_thumbnail: ReadThumbnail, names: Sequence
         ("measured", "How this was measured", _measured(comparison)),
     ]
     if len(order) > 1:
-        sections.insert(1, ("pairs", "Is one really better?", f"<p>{_PAIR_WORDS}</p>" + render_pairs(comparison)))
+        sections.insert(1, ("pairs", "Is one really better?", f"<p>{pair_words(order)}</p>" + render_pairs(comparison)))
+    trainings = render_trainings(order)
+    if trainings:
+        place = next(i for i, (anchor, _, _) in enumerate(sections) if anchor == "confidence")
+        sections.insert(place, ("trainings", "Training by training", trainings))
     unreadable = order[0].report.unreadable
     if unreadable:
         place = next(i for i, (anchor, _, _) in enumerate(sections) if anchor == "classes")
@@ -124,8 +138,7 @@ def _results(comparison: Comparison, order: Sequence[Contestant]) -> tuple[str, 
     best_of = markup.plural(order[0].report.num_samples, "test image")
     table = (
         '<table class="results" role="table"><caption>Measured on '
-        f"{best_of} that took no part in training. The line on each bar is the 95 % interval: where the accuracy of "
-        "the same network on endlessly many such images would lie.</caption>"
+        f"{best_of}. {interval_words(order)}</caption>"
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{rows}</tbody></table>'
     )
     title = "Side by side" if len(order) > 1 else "The result"
@@ -139,13 +152,15 @@ _NUMBER = ' class="number"'
 
 def _result_row(contestant: Contestant, *, top5: bool) -> str:
     report = contestant.report
-    low, high = report.accuracy_low * 100, report.accuracy_high * 100
+    low, high = (end * 100 for end in contestant.accuracy_ends)
     bar = (
-        f'<span class="bar" aria-hidden="true"><i style="width:{report.accuracy * 100:.2f}%"></i>'
+        f'<span class="bar" aria-hidden="true"><i style="width:{contestant.accuracy * 100:.2f}%"></i>'
         f'<b style="left:{low:.2f}%;width:{max(0.4, high - low):.2f}%"></b></span>'
     )
-    accuracy = f"<strong>{percent(report.accuracy)}</strong> <small>{interval_in_words(report)}</small>{bar}"
-    numbers = [("macro F1", f"{report.macro_f1:.3f}")]
+    spread = spread_in_words(contestant)
+    spread = f'<span class="spread-of">{spread}</span> ' if spread else ""
+    accuracy = f"<strong>{percent(contestant.accuracy)}</strong> {spread}<small>{interval_of(contestant)}</small>{bar}"
+    numbers = [("macro F1", f"{contestant.macro_f1:.3f}")]
     if top5:
         numbers.insert(0, ("top-5", "&#8211;" if report.top5_accuracy is None else percent(report.top5_accuracy)))
     numbers += [
@@ -160,12 +175,6 @@ def _result_row(contestant: Contestant, *, top5: bool) -> str:
         f"<small>{markup.text(contestant.weights)}</small></th>"
         f'<td role="cell" class="accuracy">{accuracy}</td>{cells}</tr>'
     )
-
-
-_PAIR_WORDS = (
-    "Each two on the same images: the difference of their accuracies, with its 95 % interval. <em>Chance</em> "
-    "says how often two equally good ones would differ so much, corrected for the number of pairs."
-)
 
 
 def _confidence_block(order: Sequence[Contestant]) -> str:
@@ -239,6 +248,13 @@ def _mistake_words(order: Sequence[Contestant]) -> str:
     return f"<p>{words}</p>"
 
 
+_SEED_PAIRS = (
+    "Two networks are called different when the mean of their differences over images and seeds would come out so far "
+    "from 0 less than 5 times in 100, after Holm's correction for all pairs; by a two-way analysis of variance "
+    "(Hillis 2007), in which both images and trainings are draws. "
+)
+
+
 def _measured(comparison: Comparison) -> str:
     report = ranked(comparison)[0].report
     sureness = "".join(
@@ -253,8 +269,10 @@ def _measured(comparison: Comparison) -> str:
         else ""
     )
     pair = (
-        "Two networks are called different when McNemar's exact test on the same images gives a probability below 5 %, "
-        "after Holm's correction for all pairs; the range of a difference comes from the paired bootstrap. "
+        _SEED_PAIRS
+        if any(len(c.answers) > 1 for c in comparison.contestants)
+        else "Two networks are called different when McNemar's exact test on the same images gives a probability below "
+        "5 %, after Holm's correction for all pairs; the range of a difference comes from the paired bootstrap. "
         if len(comparison.contestants) > 1
         else ""
     )

@@ -46,7 +46,7 @@ def render_pairs(comparison: Comparison) -> str:
         if gap.told_apart:
             outcome = "better"
         elif gap.needed is None:
-            outcome = "equal here"
+            outcome = "can't be told; more seeds could" if gap.trainings > 1 and gap.points else "equal here"
         else:
             outcome = f"can't be told; about {about(gap.needed):,} images could"
         f1 = "&#8211;"

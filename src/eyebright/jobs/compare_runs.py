@@ -25,6 +25,7 @@ from eyebright.jobs.measure import PREVIEW
 from eyebright.jobs.provenance import now
 from eyebright.jobs.runs import SampleRecord
 from eyebright.jobs.state import read_state
+from eyebright.jobs.trials import PLAN
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _read_run(folder: Path) -> _Measured:
     if state is not None and state.mean_average_precision is not None:
         raise DataError(f"{shown} learned several labels an image; earlier runs are compared for one label each")
     comparison = Comparison.from_dict(values)
-    baseline = next((c for c in comparison.contestants if not c.is_network), None)
+    baseline = next((c for c in comparison.contestants if not c.is_network), None) or _baseline_beside(folder)
     if path.parent != folder:
         mine = tuple(c for c in comparison.contestants if c.model == folder.resolve().name)
         if not mine:
@@ -137,6 +138,18 @@ def _read_run(folder: Path) -> _Measured:
     if len(tested) != comparison.contestants[0].report.num_samples:
         raise DataError(f"{shown}: {runs.SAMPLES} and {runs.REPORT_JSON} tell of different numbers of test images")
     return _Measured(folder=folder, comparison=comparison, tested=tested, baseline=baseline)
+
+
+def _baseline_beside(folder: Path) -> Contestant | None:
+    """The classifier without a network of the comparison that a run belongs to, if it was tested on the same images."""
+    beside = folder.resolve().parent
+    if not (beside / PLAN).is_file():
+        return None
+    try:
+        comparison = Comparison.from_dict(json.loads((beside / runs.REPORT_JSON).read_text(encoding="utf-8")))
+    except (OSError, ValueError, DataError):
+        return None
+    return None if comparison.folds else next((c for c in comparison.contestants if not c.is_network), None)
 
 
 def _one_baseline(found: Sequence[_Measured]) -> list[_Measured]:

@@ -143,12 +143,17 @@ def resume(
     """
     progress = progress or SilentProgress()
     path = Path(folder)
-    settings = _settings_of(path, _state_of(path))
+    settings = settings_of(path, state_of(path))
     with join_ranks(choose_device(settings.training.device)) as ranks:
         return _go_on(path, data, command, ranks, progress)
 
 
-def _state_of(folder: Path) -> RunState:
+def state_of(folder: Path) -> RunState:
+    """What an unfinished run says of itself.
+
+    Raises:
+        CheckpointError: it is finished, or no run.
+    """
     state = read_state(folder)
     shown = printable(str(folder))
     if state is None:
@@ -161,12 +166,17 @@ def _state_of(folder: Path) -> RunState:
     return state
 
 
-def _settings_of(folder: Path, state: RunState) -> Settings:
-    """With what an earlier start has chosen, if it got so far; relative paths begin where the run was started."""
+def settings_of(folder: Path, state: RunState) -> Settings:
+    """The settings of a run that is gone on with; with what an earlier start has chosen, if it got so far."""
     file = folder / runs.SETTINGS
     settings = load_settings(Settings, file=file) if file.is_file() else load_settings(Settings, text=state.settings)
+    return settings_begun_in(settings, state.folder)
+
+
+def settings_begun_in(settings: Settings, folder: str) -> Settings:
+    """The same settings wherever we are now: relative paths begin where they were given."""
     weights, teacher = (
-        str(Path(state.folder) / path) if path and (Path(state.folder) / path).exists() else path
+        str(Path(folder) / path) if path and (Path(folder) / path).exists() else path
         for path in (settings.network.weights, settings.training.teacher)
     )
     return replace(
@@ -177,8 +187,8 @@ def _settings_of(folder: Path, state: RunState) -> Settings:
 
 
 def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress: Progress) -> Run:
-    state = _state_of(folder)
-    settings = _settings_of(folder, state)
+    state = state_of(folder)
+    settings = settings_of(folder, state)
     data = state.data if data is None else data
     if data is None:
         raise CheckpointError(
