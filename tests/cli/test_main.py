@@ -14,16 +14,16 @@ from eyebright.cli.main import cli
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
+STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings", "--slice"]
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
     "atlas": ["--out"],
     "cache": [],
     "check": ["--decisions", "--out", "--wrong-labels"],
-    "compare": [*STEERING, "--models", "--no-baseline"],
+    "compare": [*STEERING, "--kfold", "--models", "--no-baseline", "--resume", "--seeds"],
     "demo": ["--out", "--seed"],
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
-    "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--tta"],
+    "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--slice", "--tta"],
     "explain": ["--against", "--data", "--label", "--layer", "--method", "--out", "--similar"],
     "export": ["--int8", "--max-drop", "--to"],
     "features": ["--channel", "--data", "--out", "--steps"],
@@ -64,6 +64,7 @@ NAMES = [
     "measure_robustness",
     "read_samples",
     "resume",
+    "resume_comparison",
     "train",
 ]
 

@@ -60,7 +60,7 @@ def test_images_are_recognised_in_another_order_and_under_other_names(run: Run, 
     report = json.loads((tmp_path / "turned" / runs.REPORT_JSON).read_text())
     measured = report["contestants"][0]["report"]
     measured["correctness"] = measured["correctness"][::-1]
-    for name in ("labels", "predicted"):
+    for name in ("labels", "predicted", "confidences"):
         measured[name] = " ".join(reversed(measured[name].split()))
     (tmp_path / "turned" / runs.REPORT_JSON).write_text(json.dumps(report))
     found = compare_runs([run.folder, tmp_path / "turned"], out=tmp_path / "c")

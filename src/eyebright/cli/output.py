@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 FINDINGS_NAMED = 5  # of each kind; the page shows all
 PARTS_NAMED = 5  # of those that are worse than the whole
+VALUES_NAMED = 8  # of each column of a list of images; the report holds all
 TABLE_ROWS = 200  # a longer table in a terminal is read by nobody
 
 
@@ -176,15 +177,52 @@ def print_report(report: AnyReport, *, per_class: bool = False) -> None:
     if report.measures:
         print_line()
         _print_measures(report)
+    _print_columns([("accuracy", report)])
     worst = [part for part in report.slices if part.accuracy_high < report.accuracy]
     if worst:
         print_line()
         print_line("Worse than the whole, worst first:")
         for part in worst[:PARTS_NAMED]:
             print_line(
-                f"  {part.kind} {part.name}: {part.num_correct:,} of {part.num_samples:,} right "
+                f"  {part.where} {part.name}: {part.num_correct:,} of {part.num_samples:,} right "
                 f"({100 * part.accuracy_low:.1f} to {100 * part.accuracy_high:.1f} %)"
             )
+
+
+def print_columns(contestants: Sequence[AnyContestant]) -> None:
+    """How good each network is on the values of each column of the list of images; nothing where there is none."""
+    from eyebright.evaluation.compare import Contestant, ranked_contestants
+
+    known = ranked_contestants([c for c in contestants if isinstance(c, Contestant)])
+    _print_columns([(c.title if len(known) > 1 else "accuracy", c.report) for c in known])
+
+
+def _print_columns(reports: Sequence[tuple[str, EvaluationReport]]) -> None:
+    """A table for each column, in the order of the first report: the value that it is worst on comes first."""
+    from rich.table import Table
+
+    from eyebright.evaluation.report import percent
+
+    if not reports:
+        return
+    parts = [part for part in reports[0][1].slices if part.column is not None]
+    for column in dict.fromkeys(part.column for part in parts):
+        table = Table(box=None, pad_edge=False)
+        table.add_column(_cell(str(column)))
+        for title in ("images", *(title for title, _ in reports)):
+            table.add_column(_cell(title), justify="right")
+        of_column = [part for part in parts if part.column == column]
+        for part in of_column[:VALUES_NAMED]:
+            cells = []
+            for _, report in reports:
+                same = next(p for p in report.slices if (p.column, p.name) == (column, part.name))
+                ends = f"{100 * same.accuracy_low:.1f} to {100 * same.accuracy_high:.1f}"
+                cells.append(f"{percent(same.accuracy)} ({ends})")
+            table.add_row(_cell(part.name), f"{part.num_samples:,}", *cells)
+        print_line()
+        _console().print(table)
+        if len(of_column) > VALUES_NAMED:
+            print_line(f"and {len(of_column) - VALUES_NAMED:,} more, better ones, in the report")
 
 
 def _print_measures(report: EvaluationReport) -> None:
@@ -204,15 +242,22 @@ def print_comparison(comparison: AnyComparison) -> None:
     """The networks side by side, and who is ahead."""
     from rich.table import Table
 
-    from eyebright.evaluation.compare import Comparison, compare_in_words, ranked
+    from eyebright.evaluation.compare import (
+        Comparison,
+        Contestant,
+        compare_in_words,
+        interval_of,
+        ranked,
+        spread_in_words,
+    )
     from eyebright.evaluation.label_sets_compare import compare_label_sets_in_words, rank_label_sets
-    from eyebright.evaluation.report import interval_in_words, percent
+    from eyebright.evaluation.report import percent
     from eyebright.page import markup
 
     rows: list[tuple[AnyContestant, str, str]]
     if isinstance(comparison, Comparison):
         first, words = "accuracy", compare_in_words(comparison)
-        rows = [(c, percent(c.report.accuracy), interval_in_words(c.report)) for c in ranked(comparison)]
+        rows = [(c, f"{percent(c.accuracy)} {spread_in_words(c)}".rstrip(), interval_of(c)) for c in ranked(comparison)]
     else:
         first, words = "mean average precision", compare_label_sets_in_words(comparison)
         rows = [(c, *c.report.precision_apart()) for c in rank_label_sets(comparison)]
@@ -226,7 +271,7 @@ def print_comparison(comparison: AnyComparison) -> None:
             contestant.title,
             value,
             interval,
-            f"{report.macro_f1:.3f}",
+            f"{contestant.macro_f1 if isinstance(contestant, Contestant) else report.macro_f1:.3f}",
             _plain(markup.duration(contestant.train_seconds)),
             _plain(markup.rate(report.images_per_second)),
             "" if contestant.latency_ms is None else f"{contestant.latency_ms:.3g} ms",

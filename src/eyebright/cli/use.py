@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from eyebright.cli import output
+from eyebright.cli.options import slice_option
 
 SOME_UNREADABLE = 3
 ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
@@ -25,6 +26,7 @@ engine_option = click.option(
 @click.option("--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved.")
 @click.option("--corruptions", is_flag=True, help="How it bears noise, blur, weather, JPEG and rotation instead.")
 @click.option("--tta", is_flag=True, help="What looking at several views of each image gives and costs instead.")
+@slice_option
 @engine_option
 def evaluate(
     run: Path,
@@ -33,6 +35,7 @@ def evaluate(
     decisions: Path | None,
     corruptions: bool,
     tta: bool,
+    slices: Sequence[str],
     engine: str | None,
 ) -> int:
     """Measure the classifier in RUN on the labelled images of DATA.
@@ -43,13 +46,15 @@ def evaluate(
     import json
 
     if corruptions or tta:
+        if slices:
+            raise click.UsageError("--slice does not go with --corruptions or --tta; measure by columns without them")
         steering = {"corruptions": corruptions, "tta": tta, "decisions": decisions, "engine": engine}
         return _measure_robustness(run, data, out, **steering)
     from eyebright.jobs.evaluate import evaluate as measure
     from eyebright.writing import write_text
 
     with output.terminal_progress() as progress:
-        report = measure(run, data, decisions=decisions, engine=engine, progress=progress)
+        report = measure(run, data, decisions=decisions, slices=slices, engine=engine, progress=progress)
     if out is not None:
         write_text(out, json.dumps(report.to_dict(), indent=1) + "\n")
     output.print_report(report, per_class=True)

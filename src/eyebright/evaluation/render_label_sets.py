@@ -12,6 +12,7 @@ from eyebright.evaluation.blocks import (
     render_reproduction,
     render_unreadable,
 )
+from eyebright.evaluation.cells import ReadThumbnail
 from eyebright.evaluation.label_sets import LabelMistake, LabelResult
 from eyebright.evaluation.label_sets_compare import (
     LabelSetsComparison,
@@ -20,7 +21,7 @@ from eyebright.evaluation.label_sets_compare import (
     label_sets_verdict,
     rank_label_sets,
 )
-from eyebright.evaluation.mistakes import ReadThumbnail, end_of_place, read_or_none
+from eyebright.evaluation.mistakes import end_of_place, read_or_none
 from eyebright.evaluation.report import percent
 from eyebright.page import markup
 from eyebright.page.thumbnail import thumbnail

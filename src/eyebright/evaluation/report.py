@@ -136,6 +136,8 @@ class EvaluationReport:
     """N class numbers with spaces between, in the table's order."""
     predicted: str = ""
     """The same for what was said; "-" for an image that could not be read."""
+    confidences: str = ""
+    """N probabilities of what was said, with spaces between; "-" for an image that could not be read."""
     remarks: tuple[str, ...] = ()
     """What could not be measured and why, and what is too small to tell; one sentence each."""
 

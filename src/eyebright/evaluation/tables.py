@@ -46,7 +46,7 @@ def render_pairs(comparison: Comparison) -> str:
         if gap.told_apart:
             outcome = "better"
         elif gap.needed is None:
-            outcome = "equal here"
+            outcome = "can't be told; more seeds could" if gap.trainings > 1 and gap.points else "equal here"
         else:
             outcome = f"can't be told; about {about(gap.needed):,} images could"
         f1 = "&#8211;"
@@ -157,7 +157,7 @@ def _slice_table(report: EvaluationReport) -> str:
 
 def _slice_row(part: Slice) -> str:
     return (
-        f'<tr><th scope="row">{markup.text(part.kind)} {markup.name(part.name)}</th>'
+        f'<tr><th scope="row">{markup.name(part.where)} {markup.name(part.name)}</th>'
         f'<td class="number">{part.num_samples:,}</td><td class="number">{percent(part.accuracy)}</td>'
         f'<td class="track">{interval_bar(part.accuracy, part.accuracy_low, part.accuracy_high)}</td></tr>'
     )
