@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.errors import DataError, ImageError
 from eyebright.evaluation.columns import choose_columns, remark_on_columns
+from eyebright.evaluation.compare import Comparison
+from eyebright.evaluation.render_columns import render_columns
 from eyebright.evaluation.slices import list_slices
 
 
@@ -92,3 +98,19 @@ def test_a_hostile_value_is_shown_escaped_in_a_remark() -> None:
     assert remark_on_columns(choose_columns(table), 5) == (
         'Of "a\\nb", 2 of 3 values have fewer than 5 test images, too few to tell: x\\x1b[31m, y.',
     )
+
+
+def test_a_page_shows_every_value_of_a_column_and_every_network(build_comparison: Callable[..., Comparison]) -> None:
+    drawn = build_comparison(skills=(4.0, 3.0))
+    contestants = []
+    for number, contestant in enumerate(drawn.contestants):
+        right = np.array([letter == "1" for letter in contestant.report.correctness])
+        table = build({"<b>site": [f"<i>{row % 40}" for row in range(300)]})
+        parts = list_slices(table, right, np.full(300, 0.6 + number / 10))
+        contestants.append(replace(contestant, report=replace(contestant.report, slices=parts)))
+    shown = render_columns(contestants)
+    assert shown.count('<th scope="row">') == 40
+    assert "By <bdi>&lt;b&gt;site</bdi>: 40 values" in shown
+    assert "<i>" not in re.sub('<i style="[^"]*"></i>|<i></i>', "", shown)
+    assert shown.count('class="bar"') == 80
+    assert render_columns(drawn.contestants) == ""

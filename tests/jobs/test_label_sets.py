@@ -65,6 +65,13 @@ def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(scenes, model="cnn", out=tmp_path_factory.mktemp("runs") / "scenes", overrides=FEW)
 
 
+def test_a_notebook_shows_the_classes(run: Run) -> None:
+    assert run.report is not None
+    shown = run._repr_html_()
+    assert shown.count("<tr>") == 1 + len(run.report.class_names)
+    assert "<th>average precision</th>" in shown
+
+
 def test_a_run_learns_which_classes_an_image_has(run: Run) -> None:
     report = run.report
     assert isinstance(report, LabelSetsReport)

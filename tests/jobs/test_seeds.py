@@ -80,6 +80,9 @@ def test_the_report_holds_mean_and_spread_of_every_network(seeded: ComparedRuns)
     kept = json.loads((seeded.folder / "report.json").read_text())
     assert Comparison.from_dict(kept) == seeded.comparison
     assert 'id="trainings"' in (seeded.folder / "report.html").read_text()
+    shown = seeded._repr_html_()  # in a notebook
+    assert "\u00b1" in shown
+    assert str(seeded.folder / "report.html") in shown
     assert seeded.predictor("cnn").manifest.architecture.model == "cnn"
 
 

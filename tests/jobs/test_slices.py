@@ -48,6 +48,7 @@ def test_every_column_of_few_values_is_in_report_page_and_runs_to_come(listed: P
     assert "<img src=x" not in page
     assert "\x1b" not in page
     assert "<bdi>Camera</bdi> <bdi>=old()</bdi>" in page
+    assert "By <bdi>Camera</bdi>: 2 values" in page
     kept = json.loads((tmp_path / "r" / "report.json").read_text())
     assert Comparison.from_dict(kept).contestants[0].report.slices == run.report.slices
     again = evaluate(tmp_path / "r", listed, slices=["camera"])
@@ -61,6 +62,7 @@ def test_a_comparison_tells_the_same_parts_of_every_contestant(listed: Path, tmp
     found = compare(listed, models=["cnn"], out=tmp_path / "c", overrides=SETTINGS, slices=["camera"])
     assert isinstance(found.comparison, Comparison)
     assert len(found.comparison.contestants) == 2  # the one without a network, too
+    assert 'aria-label="Accuracy by Camera"' in (tmp_path / "c" / "report.html").read_text()
     for contestant in found.comparison.contestants:
         parts = [part for part in contestant.report.slices if part.column is not None]
         assert sorted((part.column, part.name, part.num_samples) for part in parts) == [

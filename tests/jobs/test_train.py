@@ -85,6 +85,13 @@ def test_a_run_folder_holds_all_that_it_promises(run: Run) -> None:
     assert all(len(sample.sha256) == 64 for sample in samples)
 
 
+def test_a_notebook_shows_the_report_and_where_the_page_lies(run: Run) -> None:
+    shown = run._repr_html_()
+    assert run.report is not None
+    assert run.report._repr_html_() in shown
+    assert f"<code>{run.folder / 'report.html'}</code>" in shown
+
+
 def test_it_learns_what_is_easy(run: Run) -> None:
     assert run.report is not None
     assert run.report.num_samples == 7

@@ -259,6 +259,8 @@ def compare(
 
 def _finish(result: ComparedRuns) -> int:
     """What came of a comparison, and what to type next."""
+    if result.comparison is None and not result.interrupted:  # one of several processes; the first tells the result
+        return 0
     if result.comparison is None or result.interrupted:
         return _report_interruption(result)
     _report_comparison(result)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from eyebright.data.samples import SampleTable
 from eyebright.errors import DataError, printable
 from eyebright.evaluation.evaluate import SamplePredictor, list_unreadable
+from eyebright.evaluation.notebook import show_in_notebook
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.evaluation.report import EvaluationReport, Unreadable, percent
 from eyebright.evaluation.resample import average_precision
@@ -133,6 +134,21 @@ class LabelSetsReport:
             count = len(self.unreadable)
             lines.append(f"{count:,} {'image' if count == 1 else 'images'} could not be read, counted as nothing found")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sentences, and a table of the classes."""
+        head = ("class", "average precision", "threshold", "precision", "recall", "F1", "images")
+        rows = [
+            (
+                r.name,
+                "" if r.average_precision is None else f"{r.average_precision:.3f}",
+                f"{r.threshold:.2f}",
+                *(f"{value:.3f}" for value in (r.precision, r.recall, r.f1)),
+                f"{r.support:,}",
+            )
+            for r in self.per_class
+        ]
+        return show_in_notebook(str(self), head, rows)
 
     def precision_in_words(self) -> str:
         """ "0.912 (95 % interval 0.893 to 0.930)"."""

@@ -37,6 +37,7 @@ from eyebright.evaluation.mistakes import (
     render_mistakes,
     wrong_for_all,
 )
+from eyebright.evaluation.render_columns import render_columns
 from eyebright.evaluation.render_repeats import interval_words, pair_words, render_trainings
 from eyebright.evaluation.report import percent, trust_in_words
 from eyebright.evaluation.tables import render_costs, render_numbers, render_pairs, render_slices
@@ -207,6 +208,9 @@ def _slices_block(order: Sequence[Contestant]) -> str:
     shown = render_slices(order)
     if not shown:
         return ""
+    columns = render_columns(order)
+    if columns:
+        shown = f"<h3>By columns of the list</h3>{columns}<h3>All parts, worst first</h3>{shown}"
     return (
         "<p>Parts of the test images by folder, by group and the other columns of the list, by size and confidence. "
         "First come those that are bad for certain, by the upper end of their interval, not those that are small and "

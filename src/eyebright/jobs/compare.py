@@ -15,6 +15,8 @@ from eyebright.errors import CheckpointError, DataError, SettingsError, printabl
 from eyebright.evaluation.compare import Comparison, networks_of, ranked
 from eyebright.evaluation.label_sets import AnyReport
 from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant, rank_label_sets
+from eyebright.evaluation.notebook import show_in_notebook
+from eyebright.evaluation.notebook_comparison import show_comparison
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
@@ -55,6 +57,12 @@ class ComparedRuns:
         if isinstance(self.comparison, Comparison):
             return {c.model: c.report for c in networks_of(ranked(self.comparison))}
         return {c.model: c.report for c in rank_label_sets(self.comparison)}
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: who is ahead, and the networks side by side."""
+        if self.comparison is None:
+            return show_in_notebook("Interrupted before any network was measured.", (), ())
+        return show_comparison(self.comparison, self.folder / runs.REPORT_HTML)
 
     def predictor(self, model: str | None = None) -> Predictor:
         """One of the classifiers; the best by default. Of several seeds or folds it is the first."""

@@ -18,6 +18,7 @@ from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError, EyebrightError, ImageError, printable
 from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant
+from eyebright.evaluation.notebook_comparison import show_comparison
 from eyebright.evaluation.render import render_comparison
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
@@ -35,6 +36,10 @@ class ComparedReports:
 
     folder: Path
     comparison: Comparison
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: who is ahead, and the networks side by side."""
+        return show_comparison(self.comparison, self.folder / runs.REPORT_HTML)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import CheckpointError, printable
 from eyebright.evaluation.label_sets import AnyReport
 from eyebright.evaluation.label_sets_compare import AnyContestant
+from eyebright.evaluation.notebook import show_in_notebook
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
@@ -42,6 +43,12 @@ class Run:
     def report(self) -> AnyReport | None:
         """What the classifier achieved on the test samples; None if training was interrupted."""
         return None if self.contestant is None else self.contestant.report
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what it achieved, and where the whole report lies."""
+        if self.report is None:
+            return show_in_notebook(f"Interrupted; everything is kept in {self.folder}.", (), ())
+        return self.report._repr_html_() + show_in_notebook("", (), (), page=self.folder / runs.REPORT_HTML)
 
     @cached_property
     def predictor(self) -> Predictor:
