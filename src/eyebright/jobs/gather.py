@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eyebright.errors import EyebrightError
 from eyebright.evaluation.compare import Contestant
 from eyebright.evaluation.evaluate import SamplePredictor
 from eyebright.evaluation.label_sets_compare import AnyContestant
@@ -64,7 +65,9 @@ def gather_contestants(
 
 
 def list_baseline(parts: Sequence[Prepared], settings: Settings, progress: Progress) -> list[Contestant]:
-    """The classifier without a network, measured as the networks are; nothing for images of several labels.
+    """The classifier without a network, measured as the networks are; nothing, and why, where it can't be fitted.
+
+    The trained networks' report does not hang on it.
 
     Raises:
         KeyboardInterrupt: a stop was requested.
@@ -73,7 +76,11 @@ def list_baseline(parts: Sequence[Prepared], settings: Settings, progress: Progr
         progress.say("No classifier without a network is compared: it is for images of one label each.")
         return []
     progress.say("Without a network, to compare with")
-    found = [measure_baseline(part, settings, progress) for part in parts]
+    try:
+        found = [measure_baseline(part, settings, progress) for part in parts]
+    except EyebrightError as error:
+        progress.warn(f"nothing without a network is compared: {error}")
+        return []
     contestants = [contestant for contestant, _ in found]
     if len(parts) == 1:
         return contestants
