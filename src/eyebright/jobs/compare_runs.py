@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from eyebright.errors import DataError, EyebrightError, ImageError, printable
 from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant
 from eyebright.evaluation.notebook_comparison import show_comparison
 from eyebright.evaluation.render import render_comparison
-from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.report import EvaluationReport, Example, Mistake
 from eyebright.jobs import runs
 from eyebright.jobs.measure import PREVIEW
 from eyebright.jobs.provenance import now
@@ -28,6 +29,8 @@ from eyebright.jobs.runs import SampleRecord
 from eyebright.jobs.state import read_state
 from eyebright.jobs.trials import PLAN
 from eyebright.writing import write_text
+
+Shown = TypeVar("Shown", Mistake, Example)
 
 
 @dataclass(frozen=True)
@@ -183,19 +186,26 @@ def _aligned(first: _Measured, other: _Measured) -> EvaluationReport:
             f"{names[0]} and {names[1]} were tested on different images ({sum(apart.values()):,} of {len(ours):,} are "
             "not shared); compare runs of the same data and the same seed"
         )
-    if ours == theirs:
-        return report
     places: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for place, key in enumerate(theirs):
         places[key].append(place)
     order = [places[key].pop(0) for key in ours]
+    # What the other run calls an image may be another image in the first one's data, which are what the page shows.
+    ours_of = {other.tested[place].name: record.name for place, record in zip(order, first.tested, strict=True)}
     return replace(
         report,
+        mistakes=_renamed(report.mistakes, ours_of),
+        least_sure=_renamed(report.least_sure, ours_of),
+        most_unlike=_renamed(report.most_unlike, ours_of),
         correctness="".join(report.correctness[place] for place in order),
         labels=_reordered(report.labels, order),
         predicted=_reordered(report.predicted, order),
         confidences=_reordered(report.confidences, order),
     )
+
+
+def _renamed(examples: Sequence[Shown], ours_of: Mapping[str, str]) -> tuple[Shown, ...]:
+    return tuple(replace(example, name=ours_of.get(example.name, "")) for example in examples)
 
 
 def _reordered(words: str, order: Sequence[int]) -> str:
