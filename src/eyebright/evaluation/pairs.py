@@ -22,7 +22,7 @@ from eyebright.evaluation.crossed import CrossedMean, mean_over_both
 from eyebright.evaluation.measures import macro_f1
 from eyebright.evaluation.repeats import right_answers
 from eyebright.evaluation.report import EvaluationReport
-from eyebright.evaluation.resample import count_confusions, draw_counts, percentile_interval
+from eyebright.evaluation.resample import draw_counts, percentile_interval
 
 SIGNIFICANCE = 0.05
 """How often we accept to call equally good classifiers different, over all pairs together."""
@@ -197,7 +197,7 @@ def _crossed_f1_difference(
     counts = draw_counts(y)
 
     def scores(said: str) -> NDArray[np.float64]:
-        return macro_f1(count_confusions(counts, y, _numbers(said, num_classes), num_classes))
+        return macro_f1(counts, y, _numbers(said, num_classes), num_classes)
 
     gaps = np.array([100 * (scores(one) - scores(other)) for one, other in zip(first, second, strict=True)])  # (S, R)
     trainings, draws = gaps.shape
@@ -218,17 +218,20 @@ def _judge(gap: NDArray[np.float64]) -> tuple[float, float, float, float]:
 def _points_interval(only_first: int, only_second: int, total: int) -> tuple[float, float]:
     """In points: the paired bootstrap's, and where the exact test's is wider, that, so that the two never disagree.
 
-    Drawing N pairs anew only changes how many of each of three kinds there are.
+    Drawing N pairs anew only changes how many of each of three kinds there are. Where both are right and wrong on the
+    same images, no draw tells how often others would set them apart; what N images without one leave open does.
     """
+    if only_first + only_second == 0:
+        reach = 100 * metrics.exact_interval(0, total).high
+        return -reach, reach
     shares = [only_first / total, only_second / total, (total - only_first - only_second) / total]
     drawn = np.random.default_rng(_SEED).multinomial(total, shares, _DRAWS)
     points = 100 * (drawn[:, 0] - drawn[:, 1]) / total
     low, high = np.quantile(points, (0.025, 0.975))
     apart = only_first + only_second
-    if apart:
-        exact = metrics.exact_interval(only_first, apart)
-        low = min(low, 100 * (2 * exact.low - 1) * apart / total)
-        high = max(high, 100 * (2 * exact.high - 1) * apart / total)
+    exact = metrics.exact_interval(only_first, apart)
+    low = min(low, 100 * (2 * exact.low - 1) * apart / total)
+    high = max(high, 100 * (2 * exact.high - 1) * apart / total)
     return float(low), float(high)
 
 
@@ -237,9 +240,7 @@ def _f1_difference(labels: str, first: str, second: str, num_classes: int) -> tu
     """The difference of macro F1 in points, its interval and its p-value."""
     y = _numbers(labels, num_classes)
     counts = draw_counts(y)
-    scores = [
-        macro_f1(count_confusions(counts, y, _numbers(said, num_classes), num_classes)) for said in (first, second)
-    ]
+    scores = [macro_f1(counts, y, _numbers(said, num_classes), num_classes) for said in (first, second)]
     return _judge(100 * (scores[0] - scores[1]))
 
 

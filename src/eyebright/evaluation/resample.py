@@ -56,10 +56,10 @@ def reversed_interval(values: NDArray[np.floating], *, lowest: float) -> Interva
     return Interval(max(lowest, 2 * centre - float(high) - push), max(centre, 2 * centre - float(low)))
 
 
-def count_confusions(
+def count_answers(
     counts: NDArray[np.float32], labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int
-) -> NDArray[np.float64]:
-    """(R, K, K + 1) confusion matrices of the draws; row = label, the last column = no answer.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How often each class is said rightly, and how often at all: (R, K) each.
 
     Args:
         counts: (R, N)
@@ -67,14 +67,13 @@ def count_confusions(
         predicted: (N,) in [0, K], K standing for no answer.
         num_classes: K.
     """
-    found = np.zeros((len(counts), num_classes, num_classes + 1), dtype=np.float64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        said, where = np.unique(predicted[rows], return_inverse=True)
-        one_hot = np.zeros((len(rows), len(said)), dtype=np.float32)
-        one_hot[np.arange(len(rows)), where] = 1
-        found[:, label][:, said] = counts[:, rows] @ one_hot
-    return found
+    hits = np.zeros((len(counts), num_classes), dtype=np.float64)
+    said = np.zeros_like(hits)
+    for label in np.unique(predicted[predicted < num_classes]).tolist():
+        mine = predicted == label
+        said[:, label] = counts[:, mine].sum(axis=1, dtype=np.float64)
+        hits[:, label] = counts[:, mine & (labels == label)].sum(axis=1, dtype=np.float64)
+    return hits, said
 
 
 def rank_measures(
