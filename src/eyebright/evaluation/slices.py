@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -109,12 +108,13 @@ def _by_size(table: SampleTable, correct: NDArray[np.bool_]) -> list[Slice]:
     known = sides[sides > 0]
     if len(known) < 3 * FEWEST:
         return []
-    edges = np.unique(np.quantile(known, (0, 1 / 3, 2 / 3, 1), method="nearest"))
+    # Cut between sizes that occur, so that two cameras make two parts.
+    part = np.searchsorted(np.unique(np.quantile(known, (1 / 3, 2 / 3), method="lower")), sides, side="left")
     found = []
-    for low, high in pairwise(edges.tolist()):
-        last = high == edges[-1]
-        inside = (sides >= low) & ((sides <= high) if last else (sides < high))
-        shown = f"shorter side of {low} to {high if last else high - 1} pixels"
+    for number in np.unique(part[sides > 0]).tolist():
+        inside = (part == number) & (sides > 0)
+        low, high = int(sides[inside].min()), int(sides[inside].max())
+        shown = f"shorter side of {low} pixels" if low == high else f"shorter side of {low} to {high} pixels"
         found += _slice("image size", shown, np.flatnonzero(inside), correct)
     return found if len(found) > 1 else []
 
