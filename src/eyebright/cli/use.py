@@ -40,8 +40,8 @@ def evaluate(
 ) -> int:
     """Measure the classifier in RUN on the labelled images of DATA.
 
-    Images that it was trained on are recognised by their content and left out. With --corruptions or --tta, --out may
-    be an .html page, too.
+    Images that it was trained on are recognised by their content and left out. With --corruptions, --out may be an
+    .html page, too.
     """
     import json
 
@@ -65,7 +65,7 @@ def _measure_robustness(run: Path, data: Path, out: Path | None, **steering: Any
     from eyebright.jobs.robustness import check_suffix, measure_robustness, write_robustness
 
     if out is not None:
-        check_suffix(out)
+        check_suffix(out, corruptions=steering["corruptions"])
     with terminal.terminal_progress() as progress:
         found = measure_robustness(run, data, **steering, progress=progress)
     if out is not None:
