@@ -1,6 +1,7 @@
 """Do intervals, prediction sets, thresholds and novelty keep what they promise? On real embeddings of a trained run.
 
-    python bench/promises.py --run runs/trashnet-resnet50 --data trashnet/ --other imagenet-val-250/ [--keep FILE.npz]
+    python bench/promises.py --run runs/trashnet-resnet50 --data trashnet/ --other imagenet-val-250/
+        [--keep FILE.safetensors]
 
 The run's own validation and test images first: calibration error before and after, and how well images of another kind
 are told apart by novelty, energy and confidence. Then 200 random splits: a head is fitted on 600 embeddings, and the
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -30,9 +32,11 @@ from eyebright.calibration.conformal import METHODS
 from eyebright.calibration.novelty import choose_references
 from eyebright.calibration.temperature import log_softmax
 from eyebright.data.cache import iter_squares
+from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples, read_unlabelled
 from eyebright.evaluation.measures import measure
 from eyebright.inference.torch_engine import TorchEngine
+from eyebright.models.protocol import Network
 
 SPLITS = 200
 TO_FIT, TO_CALIBRATE, TO_TEST = 600, 300, 400
@@ -50,12 +54,11 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=SPLITS)
     given = parser.parse_args()
     if given.keep is not None and given.keep.exists():
-        with np.load(given.keep) as kept:
-            arrays = dict(kept)
+        arrays = load_file(given.keep)
     else:
         arrays = embed_all(given.run, given.data, given.other)
         if given.keep is not None:
-            np.savez(given.keep, **arrays)  # type: ignore[arg-type]
+            save_file(arrays, given.keep)
     print_run(arrays)
     print_splits(arrays, given.splits)
 
@@ -69,9 +72,9 @@ def embed_all(run: Path, data: Path, other: Path) -> Arrays:
         rows = list(csv.DictReader(file))
     found: Arrays = {}
 
-    def look(store: object, names: tuple[str, ...]) -> NDArray[np.float32]:
+    def look(store: ImageStore, names: tuple[str, ...]) -> NDArray[np.float32]:
         parts = []
-        for squares, _ in iter_squares(store, names, manifest.preprocessing):  # type: ignore[arg-type]
+        for squares, _ in iter_squares(store, names, manifest.preprocessing):
             parts.append(engine.run_and_embed(np.moveaxis(manifest.preprocessing.crop(squares), 3, 1))[1])
         return np.concatenate(parts)
 
@@ -81,8 +84,9 @@ def embed_all(run: Path, data: Path, other: Path) -> Arrays:
         found[split] = look(table.store, tuple(row["path"] for row in inside))
         found[f"{split}_y"] = np.array([manifest.class_names.index(row["label"]) for row in inside], dtype=np.float32)
     found["ood"] = look(*read_unlabelled([other]))
-    head = loaded.model.get_submodule("fc")
-    found["w"], found["b"] = (part.detach().numpy() for part in (head.weight, head.bias))  # type: ignore[operator]
+    assert isinstance(loaded.model, Network)
+    head = loaded.model.head
+    found["w"], found["b"] = (part.detach().numpy() for part in (head.weight, head.bias))
     return found
 
 

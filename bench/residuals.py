@@ -12,35 +12,25 @@ Shapes: N images, C channels, H x W positions.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import time
-import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor, nn
 
+from eyebright.data.cache import iter_squares
+from eyebright.data.sources import read_samples
 from eyebright.jobs.demo import embedded_images
+from eyebright.lessons.measured import Course
+from eyebright.models.layers import lay_channels_last
+from eyebright.preprocess import Preprocessing
 
 WIDTHS = (16, 32, 64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Course:
-    """How one network learned."""
-
-    depth: int
-    is_residual: bool
-    parameters: int
-    train_loss: tuple[float, ...]
-    """Mean cross-entropy over the training images after each epoch, in nats, dropping and moving nothing."""
-    test_accuracy: tuple[float, ...]
-    """A fraction after each epoch."""
+PREPROCESSING = Preprocessing(image_size=28, resize=28, mean=(0.5,), std=(0.5,))
 
 
 class Stack(nn.Module):
@@ -79,7 +69,8 @@ class Stack(nn.Module):
         for pair in self.pairs:
             y = pair(x)
             x = F.relu(y + shortcut(x, y) if self.is_residual else y)
-        return self.head(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+        logits: Tensor = self.head(x.mean(dim=(2, 3)))
+        return logits
 
 
 def shortcut(x: Tensor, y: Tensor) -> Tensor:
@@ -89,22 +80,16 @@ def shortcut(x: Tensor, y: Tensor) -> Tensor:
 
 
 def read_split(split: str) -> tuple[Tensor, Tensor]:
-    """Images (N, 1, 28, 28) in [-1, 1] and labels (N,) of the zip, in the order of their names."""
-    images, labels = [], []
-    with zipfile.ZipFile(embedded_images()) as archive:
-        names = sorted(name for name in archive.namelist() if name.startswith(f"{split}/") and name.endswith(".png"))
-        classes = sorted({name.split("/")[1] for name in names})
-        for name in names:
-            with Image.open(io.BytesIO(archive.read(name))) as image:
-                images.append(np.asarray(image.convert("L"), dtype=np.float32) / 127.5 - 1)
-            labels.append(classes.index(name.split("/")[1]))
-    return torch.from_numpy(np.stack(images))[:, None], torch.tensor(labels)
+    """Images (N, 1, 28, 28) in [-1, 1] and labels (N,) of the embedded images, in the order of their names."""
+    table = read_samples(embedded_images()).split(split)
+    squares = np.concatenate([found for found, _ in iter_squares(table.store, table.names, PREPROCESSING)])
+    return torch.from_numpy(PREPROCESSING.normalise(squares)), torch.from_numpy(table.labels)
 
 
 def train(depth: int, *, is_residual: bool, epochs: int, seed: int, lr: float) -> Course:
     """One network by SGD with momentum 0.9, weight decay 0.0001, batches of 64 and a cosine from `lr` to 0."""
     torch.manual_seed(seed)
-    model = Stack(depth, is_residual=is_residual).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = lay_channels_last(Stack(depth, is_residual=is_residual))
     images, labels = read_split("train")
     test_images, test_labels = read_split("test")
     order = torch.Generator().manual_seed(seed)
@@ -118,7 +103,7 @@ def train(depth: int, *, is_residual: bool, epochs: int, seed: int, lr: float) -
         for batch in torch.split(shuffled, 64)[: len(labels) // 64]:
             loss = F.cross_entropy(model(images[batch]), labels[batch])
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimiser.step()
             schedule.step()
         model.eval()

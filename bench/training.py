@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from eyebright.data.loader import Batch
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.models.catalog import build_model
+from eyebright.models.layers import lay_channels_last
 from eyebright.progress import SilentProgress
 from eyebright.training.checkpoint import Snapshot
 from eyebright.training.epochs import train_with_frozen_statistics
@@ -100,7 +101,7 @@ def plain_way(
             optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=low):
                 loss = F.cross_entropy(model(laid), labels)
-            loss.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(loss)
             optimizer.step()
 
     return run
@@ -108,7 +109,7 @@ def plain_way(
 
 def our_way(name: str, images: Tensor, labels: Tensor) -> Callable[[int], None]:
     """`run_loop`, fine-tuning as the recipes do: frozen statistics, parts of 8 images, bfloat16 where it is fast."""
-    model = build_model(name, num_classes=CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = lay_channels_last(build_model(name, num_classes=CLASSES))
     optimizer = build_optimizer(model, kind="adamw", lr=1e-5, weight_decay=0.05)
     batch = batch_of(images, labels)
 
@@ -155,7 +156,7 @@ class NoKeeper:
 
 def bare_way(name: str, images: Tensor, labels: Tensor) -> Callable[[int], None]:
     """The same work as `our_way`, without anything around it."""
-    model = build_model(name, num_classes=CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = lay_channels_last(build_model(name, num_classes=CLASSES))
     optimizer = build_optimizer(model, kind="adamw", lr=1e-5, weight_decay=0.05)
     batch = batch_of(images, labels)
     objective, low = CrossEntropy(), computes_bfloat16("cpu")
@@ -167,7 +168,7 @@ def bare_way(name: str, images: Tensor, labels: Tensor) -> Callable[[int], None]
             for part in batch.split(max(1, round(len(labels) / MICRO_BATCH))):
                 with torch.autocast("cpu", torch.bfloat16, enabled=low):
                     loss = objective(model, part) * (len(part) / len(labels))
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(model.parameters(), CLIP)
             optimizer.step()
 

@@ -22,12 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from residuals import read_split  # type: ignore[import-not-found]
 
 from eyebright.data.cache import iter_squares
+from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.embedding.embed import embed
 from eyebright.embedding.linear import fit_linear_head
+from eyebright.jobs.demo import embedded_images
 from eyebright.models.weights import load_pretrained
 from eyebright.preprocess import Preprocessing
 
@@ -54,6 +55,11 @@ def seen_at(side: int) -> Preprocessing:
     return replace(load_pretrained("resnet50", "starter", num_classes=10).preprocessing, image_size=side, resize=side)
 
 
+def read_squares(table: SampleTable, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """(N, R, R, C) in the order of the table."""
+    return np.concatenate([found for found, _ in iter_squares(table.store, table.names, preprocessing)])
+
+
 def look(squares: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """(N, R, R, 3) -> embeddings (N, D) of the starter ResNet-50."""
     loaded = load_pretrained("resnet50", "starter", num_classes=10)
@@ -62,19 +68,18 @@ def look(squares: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np
 
 def embedded_task() -> Task:
     """The images that come along, split as they come."""
-    parts = {split: read_split(split) for split in ("train", "test")}
-    images = np.concatenate([((found[0][:, 0].numpy() + 1) * 127.5).round() for found in parts.values()])
-    preprocessing = seen_at(_SMALL_SIDE)
-    squares = [preprocessing.square(image[..., None].repeat(3, axis=2)) for image in images.astype(np.uint8)]
+    table = read_samples(embedded_images())
+    grey = Preprocessing(image_size=28, resize=28, mean=(0.0,), std=(1.0,))
+    images, seen = read_squares(table, grey), seen_at(_SMALL_SIDE)
     return Task(
         title="Fashion-MNIST, 28 x 28, grey",
         side=_SMALL_SIDE,
         values={
             "pixels": images.reshape(len(images), -1).astype(np.float32) / np.float32(255),
-            "embeddings": look(np.stack(squares), preprocessing),
+            "embeddings": look(read_squares(table, seen), seen),
         },
-        labels=np.concatenate([found[1].numpy() for found in parts.values()]),
-        is_test=np.repeat([False, True], [len(found[1]) for found in parts.values()]),
+        labels=table.labels,
+        is_test=np.isin(np.arange(len(table)), table.rows("test")),
         counts=(5, 20, 80),
     )
 
@@ -83,7 +88,7 @@ def photo_task(folder: Path) -> Task:
     """A folder of class folders, of which 400 images drawn by seed 0 are to test on."""
     table = read_samples(folder)
     preprocessing = seen_at(_PHOTO_SIDE)
-    squares = np.concatenate([found for found, _ in iter_squares(table.store, table.names, preprocessing)])
+    squares = read_squares(table, preprocessing)
     small = [
         np.asarray(Image.fromarray(square).resize((_RAW_SIDE, _RAW_SIDE), Image.Resampling.BOX)) for square in squares
     ]
@@ -96,7 +101,7 @@ def photo_task(folder: Path) -> Task:
             "pixels": np.stack(small).reshape(len(squares), -1).astype(np.float32) / np.float32(255),
             "embeddings": look(squares, preprocessing),
         },
-        labels=np.asarray(table.labels, dtype=np.int64),
+        labels=table.labels,
         is_test=is_test,
         counts=(5, 20, 80),
     )

@@ -30,6 +30,7 @@ WITHOUT_TORCH = (
     "eyebright.calibration",
     "eyebright.calibration.*",
     "eyebright.processor",
+    "eyebright.writing",
     "eyebright.page",
     "eyebright.page.*",
     "eyebright.data",

@@ -21,6 +21,7 @@ from rounding import SCALES, SUMS
 from torch import Tensor, nn
 
 from eyebright.models.catalog import build_model
+from eyebright.models.layers import lay_channels_last
 from eyebright.models.published import read_imagenet_wnids
 from eyebright.preprocess import Preprocessing
 
@@ -102,7 +103,7 @@ def load(model: nn.Module, tensors: dict[str, Tensor]) -> nn.Module:
     missing = [name for name in wanted if name not in tensors and not name.startswith("classifier")]
     assert all(name.endswith("num_batches_tracked") for name in missing), missing
     model.load_state_dict(tensors, strict=False)
-    model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    lay_channels_last(model.eval())
     return model
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, final
+from typing import Protocol
 
 
 class Progress(Protocol):
@@ -37,9 +37,8 @@ class Progress(Protocol):
         ...
 
 
-@final
 class SilentProgress:
-    """Says nothing and never asks to stop."""
+    """Says nothing and never asks to stop; the base of those that do only some of it."""
 
     stop_requested = False
 

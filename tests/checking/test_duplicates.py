@@ -230,7 +230,7 @@ def test_in_a_very_long_list_only_those_that_come_next_are_compared(monkeypatch:
 
 
 def test_comparing_stops_when_asked() -> None:
-    class Stopping(SilentProgress):  # type: ignore[misc]
+    class Stopping(SilentProgress):
         stop_requested = True
 
     with pytest.raises(KeyboardInterrupt):

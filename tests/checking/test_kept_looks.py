@@ -157,7 +157,7 @@ def test_a_verdict_on_a_file_that_changed_on_the_way_is_not_kept(photos: Path, c
     table = read_samples(photos)
     original = (photos / "b" / "1.jpg").read_bytes()
 
-    class Changing(SilentProgress):  # type: ignore[misc]
+    class Changing(SilentProgress):
         def start(self, stage: str, total: int) -> None:
             if stage == "comparing those alike":
                 draw(photos / "b" / "1.jpg", 50)
@@ -202,7 +202,7 @@ def test_newer_code_looks_anew(
 
 
 def test_ctrl_c_while_comparing_keeps_what_was_looked_at(photos: Path, cache: LookCache, opened: list[str]) -> None:
-    class Stopping(SilentProgress):  # type: ignore[misc]
+    class Stopping(SilentProgress):
         stop_requested = False
 
         def start(self, stage: str, total: int) -> None:
@@ -260,7 +260,7 @@ def test_two_processes_at_once_find_the_same(photos: Path, cache: LookCache) -> 
     assert file.state == "whole"
 
 
-class Listening(SilentProgress):  # type: ignore[misc]
+class Listening(SilentProgress):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 

@@ -127,7 +127,7 @@ def test_it_is_the_same_on_any_number_of_threads(tmp_path: Path) -> None:
 
 
 def test_it_stops_when_asked(tmp_path: Path) -> None:
-    class Stopping(SilentProgress):  # type: ignore[misc]
+    class Stopping(SilentProgress):
         stop_requested = True
 
     with pytest.raises(KeyboardInterrupt):

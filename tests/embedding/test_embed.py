@@ -38,7 +38,7 @@ def test_it_is_what_the_network_says_of_each_image(squares: np.ndarray[tuple[int
 
 
 def test_a_request_to_stop_is_heard(squares: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
-    class Stopping(SilentProgress):  # type: ignore[misc]
+    class Stopping(SilentProgress):
         stop_requested = True
 
     model = build_model("cnn", num_classes=2, width="small")

@@ -75,7 +75,7 @@ def test_a_dimension_that_hardly_varies_in_training_does_no_harm_in_validation()
 
 
 def test_a_request_to_stop_returns_the_best_so_far() -> None:
-    class StopAfterTwo(SilentProgress):  # type: ignore[misc]
+    class StopAfterTwo(SilentProgress):
         def advance(self, done: int, note: str = "") -> None:
             self.stop_requested = done >= 2
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from eyebright.data.samples import SampleTable
 from eyebright.errors import DataError, ImageError
-from eyebright.evaluation.label_sets import LabelSetsReport, average_precision, evaluate_label_sets, measure_precision
+from eyebright.evaluation.label_sets import LabelSetsReport, evaluate_label_sets, measure_precision
+from eyebright.evaluation.resample import average_precision
 from eyebright.evaluation.thresholds import choose_thresholds
 from eyebright.progress import Progress
 
@@ -27,17 +28,19 @@ def draw(count: int, num_classes: int, *, seed: int, ties: bool = False) -> tupl
 @pytest.mark.parametrize("count", [1, 2, 37, 500])
 def test_average_precision_is_that_of_scikit_learn(count: int, ties: bool) -> None:
     p, present = draw(count, 6, seed=count, ties=ties)
+    once = np.ones((1, count), dtype=np.float32)
     for k in range(6):
         if present[:, k].any():
             expected = oracle.average_precision_score(present[:, k], p[:, k])
-            assert average_precision(p[:, k], present[:, k]) == pytest.approx(expected, abs=1e-12)
+            assert average_precision(once, p[:, k], present[:, k])[0] == pytest.approx(expected, abs=1e-12)
         else:
-            assert np.isnan(average_precision(p[:, k], present[:, k]))
+            assert np.isnan(average_precision(once, p[:, k], present[:, k])[0])
 
 
 def test_an_interval_holds_the_average_that_most_samples_of_its_size_have() -> None:
     p, present = draw(20_000, 3, seed=1)
-    truth = np.array([average_precision(p[:, k], present[:, k]) for k in range(3)])
+    once = np.ones((1, len(p)), dtype=np.float32)
+    truth = np.concatenate([average_precision(once, p[:, k], present[:, k]) for k in range(3)])
     held = mean_held = 0
     for start in range(0, 20_000, 200):
         _, intervals, mean = measure_precision(p[start : start + 200], present[start : start + 200])

@@ -10,7 +10,7 @@ from eyebright.models.catalog import build_model
 
 def test_of_a_linear_network_it_is_weight_times_pixel(image: Tensor) -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 144, 2)).requires_grad_(False)
-    weights = model[1].weight[1].reshape(3, 12, 12)  # type: ignore[index]
+    weights = model.get_parameter("1.weight")[1].reshape(3, 12, 12)
     assert torch.allclose(integrated_gradients(model, image, 1), (weights * image[0]).sum(dim=0), atol=1e-5)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from eyebright.errors import ModelError
 from eyebright.exporting.onnx_graph import build_onnx
 from eyebright.models.catalog import build_model
+from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 
 CLASSES = ("ä", 'b"', "c")
@@ -24,9 +25,12 @@ def network(name: str, **options: Any) -> nn.Module:
         model = build_model(name, num_classes=len(CLASSES), **options)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
-                nn.init.uniform_(module.running_mean, -1, 1)  # type: ignore[arg-type]
-                nn.init.uniform_(module.running_var, 0.5, 2)  # type: ignore[arg-type]
-        nn.init.normal_(model.head.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+                assert module.running_mean is not None
+                assert module.running_var is not None
+                nn.init.uniform_(module.running_mean, -1, 1)
+                nn.init.uniform_(module.running_var, 0.5, 2)
+        assert isinstance(model, Network)
+        nn.init.normal_(model.head.weight, std=0.1)
     return model.eval()
 
 
@@ -56,7 +60,8 @@ def test_a_graph_computes_what_the_network_computes(
         seen = torch.from_numpy(preprocessing.normalise(pixels))
         with torch.inference_mode():
             wanted: Tensor = model(seen)
-            embedded: Tensor = model.embed(seen)  # type: ignore[operator]
+            assert isinstance(model, Network)
+            embedded = model.embed(seen)
         assert wanted.abs().max() > 0.01
         np.testing.assert_allclose(logits, wanted.numpy(), rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
         np.testing.assert_allclose(embedding, embedded.numpy(), rtol=1e-3, atol=1e-4 * float(embedded.abs().max()))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from eyebright.errors import DataError
 from eyebright.exporting.onnx_graph import build_onnx
 from eyebright.exporting.quantize import (
+    Range,
     describe,
     divergence,
     entropy_range,
@@ -17,10 +20,12 @@ from eyebright.exporting.quantize import (
     quantize,
 )
 from eyebright.models.catalog import build_model
+from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import SilentProgress
 
-CHOICES = (percentile_range, least_squares_range, entropy_range)
+Chooser = Callable[[float, float, NDArray[np.int64]], Range]
+CHOICES: tuple[Chooser, ...] = (percentile_range, least_squares_range, entropy_range)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +33,8 @@ def graph() -> onnx.ModelProto:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model("resnet18", num_classes=4)
-        torch.nn.init.normal_(model.get_submodule("fc").weight, std=0.3)  # type: ignore[arg-type]
+        assert isinstance(model, Network)
+        torch.nn.init.normal_(model.head.weight, std=0.3)
     return build_onnx(model, Preprocessing(image_size=32, resize=32), "abcd", weights_sha256="0" * 64)
 
 
@@ -79,7 +85,7 @@ def test_without_images_there_is_no_int8(graph: onnx.ModelProto) -> None:
 
 
 def test_a_stop_is_heard_while_calibrating(graph: onnx.ModelProto) -> None:
-    class Stopping(SilentProgress):  # type: ignore[misc]
+    class Stopping(SilentProgress):
         stop_requested = True
 
     with pytest.raises(KeyboardInterrupt):
@@ -87,23 +93,23 @@ def test_a_stop_is_heard_while_calibrating(graph: onnx.ModelProto) -> None:
 
 
 @pytest.mark.parametrize("choose", CHOICES)
-def test_a_range_lies_within_what_was_seen_and_has_a_level_for_zero(choose: object) -> None:
+def test_a_range_lies_within_what_was_seen_and_has_a_level_for_zero(choose: Chooser) -> None:
     chance = np.random.default_rng(0)
     for low, high in ((0.0, 4.0), (-3.0, 1.0), (-5.0, 0.0), (0.0, 0.0)):
         counts = chance.integers(0, 100, 2048)
-        first, last = choose(low, high, counts)  # type: ignore[operator]
+        first, last = choose(low, high, counts)
         assert low - 1e-9 <= first <= 0 <= last <= high + 1e-9
-        assert choose(low, high, np.zeros(2048, dtype=np.int64)) is not None  # type: ignore[operator]
+        assert choose(low, high, np.zeros(2048, dtype=np.int64)) is not None
 
 
 @pytest.mark.parametrize("choose", CHOICES)
-def test_a_far_outlier_is_cut_off_and_an_even_spread_is_kept(choose: object) -> None:
+def test_a_far_outlier_is_cut_off_and_an_even_spread_is_kept(choose: Chooser) -> None:
     spread = np.full(2048, 50)
-    assert choose(0.0, 1.0, spread)[1] > 0.95  # type: ignore[operator]
+    assert choose(0.0, 1.0, spread)[1] > 0.95
     values = np.abs(np.random.default_rng(0).normal(size=200_000))
     counts = np.histogram(np.append(values, 100.0), bins=2048, range=(0, 100))[0]
     counts[:-1] *= 50
-    assert choose(0.0, 100.0, counts)[1] < 30  # type: ignore[operator]
+    assert choose(0.0, 100.0, counts)[1] < 30
 
 
 def test_divergence_is_zero_for_equal_answers_and_grows_with_what_is_between() -> None:

@@ -14,6 +14,7 @@ from eyebright.exporting.onnx_graph import build_onnx
 from eyebright.inference.onnx_engine import OnnxEngine
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.models.catalog import build_model
+from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 
 PREPROCESSING = Preprocessing(image_size=16, resize=20)
@@ -31,7 +32,8 @@ def model() -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model("cnn", num_classes=3, width="small")
-        torch.nn.init.normal_(model.get_submodule("fc").weight)  # type: ignore[arg-type]
+        assert isinstance(model, Network)
+        torch.nn.init.normal_(model.head.weight)
     return model
 
 

@@ -13,6 +13,7 @@ from eyebright.bundle.manifest import WEIGHTS, Architecture, Manifest
 from eyebright.errors import BundleError
 from eyebright.exporting.onnx_graph import build_onnx
 from eyebright.models.catalog import build_model
+from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 
 pytest.importorskip("openvino", reason="needs openvino: pip install 'eyebright[openvino]'")
@@ -35,7 +36,8 @@ def model() -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model("cnn", num_classes=3, width="small")
-        torch.nn.init.normal_(model.get_submodule("fc").weight)  # type: ignore[arg-type]
+        assert isinstance(model, Network)
+        torch.nn.init.normal_(model.head.weight)
     return model
 
 

@@ -128,7 +128,7 @@ def test_samples_of_a_store_keep_their_order_and_errors_are_nan(predictor: Predi
 
 
 def test_a_request_to_stop_is_heard(predictor: Predictor, tmp_path: Path) -> None:
-    class Stopping(SilentProgress):  # type: ignore[misc]
+    class Stopping(SilentProgress):
         stop_requested = True
 
     Image.fromarray(picture()).save(tmp_path / "a.png")

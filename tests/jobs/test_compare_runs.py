@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from eyebright.errors import DataError
+from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
 from eyebright.jobs.compare import compare
 from eyebright.jobs.compare_runs import compare_runs
@@ -107,4 +108,7 @@ def test_a_report_of_an_older_version_is_compared_as_far_as_it_goes(run: Run, sh
     path.write_text(json.dumps(values))
     found = compare_runs([run.folder, tmp_path / "older"], out=tmp_path / "c")
     assert any("older version" in note for note in found.comparison.notes)
-    assert found.comparison.contestants[1].report.accuracy == short.report.accuracy  # type: ignore[union-attr]
+    again = found.comparison.contestants[1].report
+    assert isinstance(again, EvaluationReport)
+    assert isinstance(short.report, EvaluationReport)
+    assert again.accuracy == short.report.accuracy

@@ -123,7 +123,7 @@ def test_measuring_again_gives_the_same_and_leaves_out_what_was_trained_on(run: 
     assert again.per_class == run.report.per_class
 
 
-class StopsIn(SilentProgress):  # type: ignore[misc]
+class StopsIn(SilentProgress):
     """Asks to stop in the third epoch."""
 
     def start(self, stage: str, total: int) -> None:

@@ -13,7 +13,7 @@ from eyebright.jobs.train import Run, train
 from eyebright.progress import SilentProgress
 
 
-class StopLater(SilentProgress):  # type: ignore[misc]
+class StopLater(SilentProgress):
     def __init__(self) -> None:
         self.stop_requested = False
         self.stage = ""

@@ -59,7 +59,7 @@ def test_noise_is_unsure_and_an_older_bundle_says_that_nothing_is_calibrated(
     manifest = read_manifest(tmp_path / "older")
     write_manifest(tmp_path / "older", replace(manifest, calibration=None))
 
-    class Listening(SilentProgress):  # type: ignore[misc]
+    class Listening(SilentProgress):
         said: ClassVar[list[str]] = []
 
         def warn(self, text: str) -> None:
@@ -147,7 +147,7 @@ def test_another_suffix_or_a_bad_place_is_refused(run: Run, odd: Path, tmp_path:
         write_predictions(tmp_path / "file" / "r.csv", answers.predictions, answers.class_names)
 
 
-class StopsAfter(SilentProgress):  # type: ignore[misc]
+class StopsAfter(SilentProgress):
     """Asks to stop once so many images are done."""
 
     def __init__(self, count: int) -> None:

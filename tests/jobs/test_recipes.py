@@ -172,7 +172,7 @@ def test_a_server_that_goes_away_ends_no_training_and_one_that_is_not_there_none
     def fail(*_: object, **__: object) -> None:
         raise ConnectionError("the server is gone\nand more")
 
-    class Heard(SilentProgress):  # type: ignore[misc]
+    class Heard(SilentProgress):
         def __init__(self) -> None:
             self.warnings: list[str] = []
 

@@ -23,7 +23,7 @@ CNN = ["training.epochs=4", "network.width=small", "training.checkpoint_seconds=
 TUNED = ["training.epochs=2", "data.image_size=32", "training.checkpoint_seconds=0"]
 
 
-class StopAt(SilentProgress):  # type: ignore[misc]
+class StopAt(SilentProgress):
     """Asks to stop after some steps of a stage, and remembers what it was told."""
 
     def __init__(self, stage: str, done: int) -> None:
@@ -220,7 +220,7 @@ def test_what_fails_before_anything_was_made_leaves_no_folder(photos: Path, tmp_
     assert not (tmp_path / "r").exists()
 
 
-class _FullDisk(SilentProgress):  # type: ignore[misc]
+class _FullDisk(SilentProgress):
     def start(self, stage: str, total: int) -> None:
         if stage == "training":
             raise OutputError("no room")

@@ -22,7 +22,7 @@ PREPROCESSING = Preprocessing(image_size=64, resize=72)
 def networks() -> tuple[VGG, ResNet]:
     torch.manual_seed(3)
     vgg, resnet = VGG(13, num_classes=12, head="pooled"), ResNet(18, num_classes=12)
-    nn.init.normal_(vgg.features[0].bias)  # type: ignore[arg-type]
+    nn.init.normal_(vgg.get_parameter("features.0.bias"))
     nn.init.normal_(resnet.fc.bias)
     return vgg.eval(), resnet.eval()
 

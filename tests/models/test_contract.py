@@ -159,7 +159,9 @@ def test_the_gradient_reaches_every_parameter(form: tuple[str, dict[str, Any]]) 
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.weight)
     nn.init.normal_(model.head.weight)
-    torch.nn.functional.cross_entropy(model.forward(torch.randn(4, 3, 64, 64)), torch.tensor([0, 1, 2, 3])).backward()  # type: ignore[no-untyped-call]
+    torch.autograd.backward(
+        torch.nn.functional.cross_entropy(model.forward(torch.randn(4, 3, 64, 64)), torch.tensor([0, 1, 2, 3]))
+    )
     without = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert without == []
 

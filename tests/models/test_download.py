@@ -112,7 +112,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-class Recorder(SilentProgress):  # type: ignore[misc]
+class Recorder(SilentProgress):
     """Notes what it is told; asks to stop after so many steps."""
 
     def __init__(self, stop_after: int | None = None) -> None:

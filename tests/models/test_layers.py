@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from eyebright.models.catalog import build_model
-from eyebright.models.layers import fold_batch_norm
+from eyebright.models.layers import fold_batch_norm, lay_channels_last
 
 
 @pytest.mark.parametrize("name", ["vgg11_bn", "resnet18", "resnet50"])
@@ -29,3 +29,13 @@ def test_folding_keeps_the_function_and_the_original(name: str) -> None:
         expected = model.eval()(images)
         found = folded(images)
     assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_kernels_laid_channels_last_hold_the_same_numbers() -> None:
+    model = build_model("cnn", num_classes=3, width="small")
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    assert lay_channels_last(model) is model
+    kernel = model.get_parameter("features.3.weight")
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    assert not kernel.is_contiguous()
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())

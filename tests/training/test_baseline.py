@@ -60,22 +60,7 @@ def test_it_stops_where_that_is_asked_for() -> None:
         fit_baseline(build_table(), WITHOUT_CACHE, progress=Stopping())
 
 
-class Stopping:
-    """A progress that asks to stop from the beginning."""
+class Stopping(SilentProgress):
+    """Asks to stop from the beginning."""
 
     stop_requested = True
-
-    def start(self, stage: str, total: int) -> None:
-        pass
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass

@@ -17,7 +17,7 @@ from eyebright.progress import SilentProgress
 from eyebright.training.checkpoint import FORMAT_VERSION, Checkpoints, InMemory, NotFiniteError, Snapshot
 
 
-class Listening(SilentProgress):  # type: ignore[misc]
+class Listening(SilentProgress):
     """Remembers what it was warned of."""
 
     def __init__(self) -> None:

@@ -46,7 +46,7 @@ def batches(epoch: int, start: int = 0) -> Iterator[tuple[Batch, int]]:
             yield Batch(images=images, targets=nn.functional.one_hot(labels, 2).float()), 8
 
 
-class Stopping(SilentProgress):  # type: ignore[misc]
+class Stopping(SilentProgress):
     """Asks to stop after some steps, and remembers what it was told."""
 
     def __init__(self, steps: int | None = None) -> None:
@@ -414,7 +414,7 @@ def test_the_average_of_the_weights_is_measured_and_kept_and_training_goes_on_fr
     reference, follower = Pixelwise(), WeightAverage(Pixelwise(), 0.9)
     optimizer = build_optimizer(reference, kind="sgd", lr=1.0, weight_decay=0.01)
 
-    class Followed(Stopping):  # type: ignore[misc]
+    class Followed(Stopping):
         def advance(self, done: int, note: str = "") -> None:
             follower.update(reference, done)
 

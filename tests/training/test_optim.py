@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from eyebright.models.catalog import build_model
+from eyebright.models.layers import lay_channels_last
 from eyebright.training.optim import (
     WeightAverage,
     build_optimizer,
@@ -57,7 +58,7 @@ def test_each_parameter_learns_at_its_share_of_the_rate() -> None:
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
 def test_an_optimiser_that_gets_its_memory_back_takes_the_same_steps(kind: str) -> None:
-    model = build_model("cnn", num_classes=2, width="small").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = lay_channels_last(build_model("cnn", num_classes=2, width="small"))
     optimizer = build_optimizer(model, kind=kind, lr=0.1, weight_decay=0.3)
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:

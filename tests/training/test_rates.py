@@ -27,7 +27,7 @@ def valley(steepness: float) -> tuple[TriedRate, ...]:
     def step() -> float:
         loss = steepness / 2 * weight.square().sum()
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimizer.step()
         return float(loss.detach()) + 0.01
 
@@ -57,7 +57,7 @@ def test_where_the_loss_never_fell_nothing_is_suggested() -> None:
 
 
 def test_a_stop_is_heard() -> None:
-    class Stopped(SilentProgress):  # type: ignore[misc]
+    class Stopped(SilentProgress):
         stop_requested = True
 
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)

@@ -8,6 +8,7 @@ import torch
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import SettingsError
 from eyebright.models.catalog import build_model
+from eyebright.models.layers import lay_channels_last
 from eyebright.training.epochs import train_with_frozen_statistics
 from eyebright.training.settings import OptimiserSettings, Settings
 from eyebright.training.start import choose_device, choose_precision
@@ -49,7 +50,7 @@ def test_gradients_in_bfloat16_do_not_depend_on_what_was_in_memory(name: str, si
     found = []
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model = build_model(name).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        model = lay_channels_last(build_model(name)).eval()
         images = torch.rand(6, 3, side, side).to(memory_format=torch.channels_last)
     for filling in (0.0, 1e30, math.nan) * 2:
         with torch.autocast("cpu", torch.bfloat16):

@@ -122,6 +122,7 @@ def test_the_build_script_writes_the_same_files_again(package: ModuleType, tmp_p
 @pytest.mark.skipif(not (SOURCE.is_dir() and IMAGES.is_dir()), reason="needs ../shared/weights and ../shared/data")
 def test_on_imagenet_the_starter_resnet50_is_within_one_point_of_its_float16_source(package: ModuleType) -> None:
     from eyebright.models.catalog import build_model
+    from eyebright.models.layers import lay_channels_last
     from eyebright.models.published import read_imagenet_wnids
     from eyebright.models.weights import load_pretrained
     from eyebright.preprocess import Preprocessing
@@ -144,7 +145,7 @@ def test_on_imagenet_the_starter_resnet50_is_within_one_point_of_its_float16_sou
                     rows.append(preprocessing(np.asarray(image.convert("RGB"))))
             batch = torch.from_numpy(np.stack(rows)).contiguous(memory_format=torch.channels_last)
             for name, model in (("starter", starter.model), ("source", source)):
-                answers[name].append(model.eval().to(memory_format=torch.channels_last)(batch).argmax(1))  # type: ignore[call-overload]
+                answers[name].append(lay_channels_last(model.eval())(batch).argmax(1))
     accuracy = {name: (torch.cat(found) == labels).float().mean().item() for name, found in answers.items()}
     assert accuracy["source"] > 0.75
     assert accuracy["starter"] >= accuracy["source"] - 0.01

@@ -8,15 +8,14 @@ to images n x `size` to (n + 1) x `size`, so none is answered twice and none is 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, final
 
-from eyebright.errors import OutputError, SettingsError, printable
+from eyebright.errors import SettingsError, printable
+from eyebright.writing import whole, writing
 
 _JOB = "job.json"
 _PART = re.compile(r"(\d{7})-(\d+)\.part")
@@ -107,33 +106,3 @@ class Shards:
     def discard(self) -> None:
         """Throw the parts away."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write into that takes its name, and is on the disk, when the block ends well; otherwise it is gone."""
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        with scratch.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    finally:
-        with suppress(OSError):
-            scratch.unlink(missing_ok=True)
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns the system's errors while `path` is written into one that names it.
-
-    Raises:
-        OutputError: disk full, no permission, the folder is gone.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{printable(str(path))} can't be written: {error.strerror or error}; free some room or change --out"
-        ) from error

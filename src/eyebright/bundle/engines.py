@@ -7,13 +7,13 @@ stands in the manifest's provenance, so that it changes together with the files 
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from eyebright.bundle.manifest import WEIGHTS, Manifest, write_manifest
 from eyebright.bundle.sealed import show
 from eyebright.errors import BundleError, OutputError
+from eyebright.writing import whole
 
 ENGINES = "engines"
 TORCH, TORCH_BF16 = "torch", "torch-bf16"
@@ -133,7 +133,8 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
             digest = hashlib.sha256(content).hexdigest()
             file = f"network-{digest[:12]}.onnx"
             files[file] = digest
-            _write(folder / file, content)
+            with whole(folder / file) as target:  # on the disk before the manifest names it
+                target.write(content)
         verified = replace(verified, file=file, size_bytes=(folder / (file or WEIGHTS)).stat().st_size)
         engines = [asdict(engine) for engine in (*kept, verified)]
         provenance = {**manifest.provenance, ENGINES: engines}
@@ -145,16 +146,3 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
             f"the exported engine can't be written to {show(folder)}: {error.strerror or error}; free some room"
         ) from error
     return verified
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The file, on the disk before the manifest names it."""
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        with scratch.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from eyebright.errors import BundleError, printable
+from eyebright.writing import sync_folder, whole
 
 MANIFEST = "manifest.json"
 _MAX_MANIFEST_BYTES = 64 * 2**20
@@ -68,23 +69,11 @@ def _replace(folder: Path, scratch: Path, prefix: str) -> None:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk before going on; Windows can't and needn't."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def write_sealed(folder: Path, values: Mapping[str, Any]) -> None:
     """Write plain values as the folder's `manifest.json`, with their own sha256 among them, whole or not at all."""
     sealed = {**values, "manifest_sha256": _digest(values)}
-    scratch = folder / f".{MANIFEST}.new"
-    scratch.write_text(_spell(sealed), encoding="utf-8")
-    os.replace(scratch, folder / MANIFEST)
+    with whole(folder / MANIFEST) as file:
+        file.write(_spell(sealed).encode())
 
 
 def read_sealed(folder: Path) -> tuple[dict[str, Any], bool]:

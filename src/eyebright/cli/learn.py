@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import output, terminal
 from eyebright.cli.options import slice_option
 
 if TYPE_CHECKING:
@@ -47,23 +47,23 @@ def demo(out: Path | None, seed: int | None) -> int:
     """Train and compare three networks on the images that come along."""
     from eyebright.jobs.demo import demo as run
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         progress.say("Ten kinds of clothing, 28 x 28 pixels (Fashion-MNIST): can a network tell them apart?")
         result = run(out=out, seed=seed, command=_typed(), progress=progress)
     if result.runs.comparison is None or result.runs.interrupted:
         return _report_interruption(result.runs)
     _report_comparison(result.runs)
-    output.print_line()
+    terminal.print_line()
     best = next(iter(result.runs.reports))
-    output.print_line("Three of the test images, classified by the best network:")
+    terminal.print_line("Three of the test images, classified by the best network:")
     output.print_predictions(answer for _, answer in result.examples)
     labels = ", ".join(label for label, _ in result.examples)
-    output.print_line(f"(They are labelled: {labels}.)")
-    output.print_line()
-    output.print_line("What next, with your own photos in one folder for each class:")
-    output.print_line("  " + output.next_command("train", "photos/"))
-    output.print_line("  " + output.next_command("compare", "photos/"))
-    output.print_line("  " + output.next_command("predict", result.runs.folder / best, "shoe.jpg"))
+    terminal.print_line(f"(They are labelled: {labels}.)")
+    terminal.print_line()
+    terminal.print_line("What next, with your own photos in one folder for each class:")
+    terminal.print_line("  " + terminal.next_command("train", "photos/"))
+    terminal.print_line("  " + terminal.next_command("compare", "photos/"))
+    terminal.print_line("  " + terminal.next_command("predict", result.runs.folder / best, "shoe.jpg"))
     return 0
 
 
@@ -107,7 +107,7 @@ def train(
             raise click.UsageError(
                 "--resume keeps the run's settings; nothing else can be given but where its DATA are now"
             )
-        with output.terminal_progress() as progress:
+        with terminal.terminal_progress() as progress:
             return _report_training(resume(stopped, data=data, command=_typed(), progress=progress))
     if data is None:
         raise click.UsageError("Missing argument 'DATA'.")
@@ -117,7 +117,7 @@ def train(
     if find_lr:
         steering = {"effort": effort, "out": out, "seed": seed, "settings": file, "decisions": decisions}
         return _find_rate(data, model=model, overrides=overrides, **steering)
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         result = run(
             data,
             model=model,
@@ -137,13 +137,13 @@ def train(
 def _find_rate(data: Path, **steering: Any) -> int:
     from eyebright.jobs.find_rate import find_rate
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         found = find_rate(data, **steering, command=_typed(), progress=progress)
     if found.suggested is None:
-        output.print_line("The loss fell at no rate, so none can be suggested.")
+        terminal.print_line("The loss fell at no rate, so none can be suggested.")
     else:
-        output.print_line(f"Suggested:   --set training.lr={found.suggested:g}")
-    output.print_line(f"Plot:        {found.page}")
+        terminal.print_line(f"Suggested:   --set training.lr={found.suggested:g}")
+    terminal.print_line(f"Plot:        {found.page}")
     return 0
 
 
@@ -151,15 +151,15 @@ def _report_training(result: Run) -> int:
     if result.interrupted or result.report is None or result.contestant is None:
         if not result.interrupted:  # one of several processes; the first tells the result
             return 0
-        output.print_line(f"Interrupted; everything is kept in {result.folder}, the best network so far too.")
-        output.print_line("Go on:       " + output.next_command("train", "--resume", result.folder))
+        terminal.print_line(f"Interrupted; everything is kept in {result.folder}, the best network so far too.")
+        terminal.print_line("Go on:       " + terminal.next_command("train", "--resume", result.folder))
         return INTERRUPTED
-    output.print_line()
+    terminal.print_line()
     output.print_report(result.report)
     output.print_columns([result.contestant])
-    output.print_line()
-    output.print_line(f"Report:      {result.folder / 'report.html'}")
-    output.print_line("Classify:    " + output.next_command("predict", result.folder, "new.jpg"))
+    terminal.print_line()
+    terminal.print_line(f"Report:      {result.folder / 'report.html'}")
+    terminal.print_line("Classify:    " + terminal.next_command("predict", result.folder, "new.jpg"))
     return 0
 
 
@@ -225,7 +225,7 @@ def compare(
             raise click.UsageError(
                 "--resume keeps the comparison's settings; nothing else can be given but where its DATA are now"
             )
-        with output.terminal_progress() as progress:
+        with terminal.terminal_progress() as progress:
             return _finish(
                 resume_comparison(stopped, data=next(iter(given), None), command=_typed(), progress=progress)
             )
@@ -238,7 +238,7 @@ def compare(
         _print_comparison(found.comparison, found.folder)
         return 0
     data = given[0]
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         result = run(
             data,
             models=MODELS if models is None else [name.strip() for name in models.split(",") if name.strip()],
@@ -267,9 +267,9 @@ def _finish(result: ComparedRuns) -> int:
     _report_comparison(result)
     best = next(iter(result.reports))
     if result.comparison.folds:
-        output.print_line(f"Train the best on all images:  eyebright train DATA --model {best}")
+        terminal.print_line(f"Train the best on all images:  eyebright train DATA --model {best}")
     else:
-        output.print_line("Classify:    " + output.next_command("predict", result.runs[best], "new.jpg"))
+        terminal.print_line("Classify:    " + terminal.next_command("predict", result.runs[best], "new.jpg"))
     return 0
 
 
@@ -279,28 +279,28 @@ def _report_comparison(result: ComparedRuns) -> None:
 
 
 def _print_comparison(comparison: AnyComparison, folder: Path) -> None:
-    output.print_line()
+    terminal.print_line()
     output.print_comparison(comparison)
     output.print_columns(comparison.contestants)
-    output.print_line()
-    output.print_line(f"Report:      {folder / 'report.html'}")
+    terminal.print_line()
+    terminal.print_line(f"Report:      {folder / 'report.html'}")
 
 
 def _report_interruption(result: ComparedRuns) -> int:
     if result.comparison is None:
         lies = f"; what there is lies in {result.folder}" if result.folder.is_dir() else ""
-        output.print_line(f"Interrupted before any network was measured{lies}.")
+        terminal.print_line(f"Interrupted before any network was measured{lies}.")
     else:
         _report_comparison(result)
-        output.print_line("Interrupted: trainings that were not finished are not in the report.")
+        terminal.print_line("Interrupted: trainings that were not finished are not in the report.")
     if result.folder.is_dir():
-        output.print_line("Go on:       " + output.next_command("compare", "--resume", result.folder))
+        terminal.print_line("Go on:       " + terminal.next_command("compare", "--resume", result.folder))
     return INTERRUPTED
 
 
 def _typed() -> str:
     """The command as the user typed it."""
-    return output.next_command(*sys.argv[1:])
+    return terminal.next_command(*sys.argv[1:])
 
 
 def _toml_text(value: str) -> str:

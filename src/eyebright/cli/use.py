@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import output, terminal
 from eyebright.cli.options import slice_option
 
 SOME_UNREADABLE = 3
@@ -51,9 +51,9 @@ def evaluate(
         steering = {"corruptions": corruptions, "tta": tta, "decisions": decisions, "engine": engine}
         return _measure_robustness(run, data, out, **steering)
     from eyebright.jobs.evaluate import evaluate as measure
-    from eyebright.jobs.runs import write_text
+    from eyebright.writing import write_text
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         report = measure(run, data, decisions=decisions, slices=slices, engine=engine, progress=progress)
     if out is not None:
         write_text(out, json.dumps(report.to_dict(), indent=1) + "\n")
@@ -66,7 +66,7 @@ def _measure_robustness(run: Path, data: Path, out: Path | None, **steering: Any
 
     if out is not None:
         check_suffix(out)
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         found = measure_robustness(run, data, **steering, progress=progress)
     if out is not None:
         write_robustness(out, found)
@@ -116,23 +116,23 @@ def predict(
         from eyebright.jobs.explain import check_target, explain
 
         check_target(page, 0)
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         asked = {name: value for name, value in {"engine": engine, **promises}.items() if value is not None}
         if out is not None:
             total, errors = predict_into(out, run, images, piped=piped, resume=resume, progress=progress, **asked)
-            output.print_line(f"{total:,} answers in {out}")
+            terminal.print_line(f"{total:,} answers in {out}")
         else:
             answers = answer(run, images, piped=piped, progress=progress, **asked)
-            if output.is_terminal():
+            if terminal.is_terminal():
                 total, errors = output.print_predictions(answers.predictions)
             else:
                 total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
         if page is not None:
-            command = output.next_command(*sys.argv[1:])
+            command = terminal.next_command(*sys.argv[1:])
             explain(run, images, piped=piped, out=page, command=command, progress=progress)
             progress.say(f"Maps:        {page}")
     if errors:
-        output.print_error(f"{errors:,} of {total:,} images could not be read")
+        terminal.print_error(f"{errors:,} of {total:,} images could not be read")
     return SOME_UNREADABLE if errors else 0
 
 
@@ -162,7 +162,7 @@ def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float) -
     """
     from eyebright.jobs.export import export as write
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         exported = write(run, to=to, int8=int8, data=data, max_drop=max_drop, progress=progress)
     output.print_export(exported)
     return 0

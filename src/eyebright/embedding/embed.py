@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eyebright.distributed.ranks import Ranks
-from eyebright.models.layers import fold_batch_norm
+from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 from eyebright.processor import has_bfloat16
@@ -64,7 +64,7 @@ def embed(
         (M, D) float32, on every rank.
     """
     progress, ranks = progress or SilentProgress(), ranks or Ranks()
-    backbone = fold_batch_norm(model).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    backbone = lay_channels_last(fold_batch_norm(model).to(device))
     assert isinstance(backbone, Network)
     if so_far is None:
         so_far = EmbeddingsSoFar(embeddings=np.zeros((len(rows), backbone.embedding_width), dtype=np.float32))

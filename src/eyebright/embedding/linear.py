@@ -190,7 +190,7 @@ def _minimise(
             raise _StoppedError
         optimizer.zero_grad()
         loss = _loss(x @ weight.T + bias, y, class_weights) + strength / 2 * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         return float(loss.detach())
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]

@@ -99,6 +99,14 @@ def evaluate(
     return _measured(table, said, predictor.calibration, slices)
 
 
+def list_unreadable(table: SampleTable, said: SamplePredictions) -> tuple[Unreadable, ...]:
+    """The images that the predictor could not read, in the table's order."""
+    return tuple(
+        Unreadable(name=table.store.locate(table.names[row]), reason=error.reason)
+        for row, error in sorted(said.errors.items())
+    )
+
+
 def _measured(
     table: SampleTable, said: SamplePredictions, calibration: Calibration | None, columns: Sequence[str]
 ) -> EvaluationReport:
@@ -137,10 +145,7 @@ def _measured(
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         unreadable_per_class=tuple(int(n) for n in missed),
         mistakes=_surest_mistakes(table, said.probabilities, np.flatnonzero(readable & ~correct)),
-        unreadable=tuple(
-            Unreadable(name=table.store.locate(table.names[row]), reason=error.reason)
-            for row, error in sorted(said.errors.items())
-        ),
+        unreadable=list_unreadable(table, said),
         images_per_second=float(said.images_per_second),
         correctness="".join("1" if hit else "0" for hit in correct),
         measures=found.overall,

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from eyebright.data.samples import SampleTable
 from eyebright.errors import DataError, printable
-from eyebright.evaluation.evaluate import SamplePredictor
+from eyebright.evaluation.evaluate import SamplePredictor, list_unreadable
 from eyebright.evaluation.notebook import show_in_notebook
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.evaluation.report import EvaluationReport, Unreadable, percent
+from eyebright.evaluation.resample import average_precision
 from eyebright.metrics import Interval, wilson_interval
 from eyebright.progress import Progress, SilentProgress
 
@@ -218,22 +219,9 @@ def evaluate_label_sets(
         log_loss=_log_loss(p[readable], present[readable]) if readable.any() else None,
         per_class=per_class,
         mistakes=_surest_mistakes(table, p, answers, present, readable),
-        unreadable=tuple(
-            Unreadable(name=table.store.locate(table.names[row]), reason=error.reason)
-            for row, error in sorted(said.errors.items())
-        ),
+        unreadable=list_unreadable(table, said),
         images_per_second=float(said.images_per_second),
     )
-
-
-def average_precision(p: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
-    """The mean of precision over the samples found, as the threshold falls; equal probabilities fall together.
-
-    Args:
-        p: (N,)
-        present: (N,); NaN if none is.
-    """
-    return float(_weighted_precision(p, present, np.ones((1, len(p))))[0])
 
 
 def measure_precision(
@@ -251,15 +239,16 @@ def measure_precision(
         their mean, None if there is none.
     """
     count, num_classes = p.shape
-    averages = np.array([average_precision(p[:, k], present[:, k]) for k in range(num_classes)])
+    once = np.ones((1, count), dtype=np.float32)
+    averages = np.concatenate([average_precision(once, p[:, k], present[:, k]) for k in range(num_classes)])
     random = np.random.default_rng(seed)
     drawn = np.full((RESAMPLES, num_classes), np.nan)
     step = max(1, _CHUNK // count)
     for start in range(0, RESAMPLES, step):
         size = min(step, RESAMPLES - start)
-        weights = random.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
+        weights = random.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float32)
         for k in range(num_classes):
-            drawn[start : start + size, k] = _weighted_precision(p[:, k], present[:, k], weights)
+            drawn[start : start + size, k] = average_precision(weights, p[:, k], present[:, k])
     intervals = np.full((2, num_classes), np.nan)
     for k in np.flatnonzero(~np.isnan(averages)).tolist():
         intervals[:, k] = np.nanpercentile(drawn[:, k], (2.5, 97.5))
@@ -269,22 +258,6 @@ def measure_precision(
     means = [float(np.nanmean(row)) for row in drawn if not np.isnan(row).all()]
     low, high = np.percentile(means, (2.5, 97.5)).tolist()
     return averages, intervals, Interval(low, high)
-
-
-def _weighted_precision(
-    p: NDArray[np.float64], present: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(R,) average precision with each of (R, N) weights of the samples; NaN where none is present."""
-    order = np.argsort(-p, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
-    ranked = weights[:, order]
-    hits = np.cumsum(ranked * present[order], axis=1)[:, ends]
-    said = np.cumsum(ranked, axis=1)[:, ends]
-    gained = np.diff(hits, axis=1, prepend=0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(said > 0, hits / said, 0.0)
-        found: NDArray[np.float64] = (gained * precision).sum(axis=1) / hits[:, -1]
-    return found
 
 
 def _describe(

@@ -41,11 +41,12 @@ def from_plain(kind: type[T], values: object, where: str) -> T:
     """
     if not isinstance(values, Mapping):
         raise DataError(f"{where} should be a table of settings, not {_named(values)}")
+    assert is_dataclass(kind)
     hints = get_type_hints(kind)
     for key in values:
         if key not in hints:
             raise DataError(f"{where} has no entry {key!r}; {nearest(str(key), hints)}")
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):
         key = field.name
         if key not in values and field.default is MISSING and field.default_factory is MISSING:
             raise DataError(f"{where} lacks the entry {key!r}; the file is incomplete or of another version")

@@ -22,7 +22,7 @@ from eyebright.explanation.grad_cam import WAYS, differentiate, enlarge, grad_ca
 from eyebright.explanation.integrated_gradients import integrated_gradients
 from eyebright.explanation.layer import MapLayer, averages_positions, choose_layer, find_layer, list_map_layers
 from eyebright.explanation.occlusion import occlusion
-from eyebright.models.layers import fold_batch_norm
+from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.preprocess import Preprocessing
 
 
@@ -49,8 +49,7 @@ class Explainer:
         layer: str | None = None,
         several_labels: bool = False,
     ) -> None:
-        self._model = fold_batch_norm(model).requires_grad_(False)
-        self._model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._model = lay_channels_last(fold_batch_norm(model)).requires_grad_(False)
         self._preprocessing = preprocessing
         self._several_labels = several_labels
         self.class_names = tuple(class_names)
@@ -114,9 +113,8 @@ class Explainer:
     def classify(self, images: Tensor) -> Tensor:
         """(N, C, S, S) -> probabilities (N, K); in bfloat16 where the processor has it, for there are many."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
-            logits = self._model(images.contiguous(memory_format=torch.channels_last))
-        logits = logits.float()
-        return logits.sigmoid() if self._several_labels else logits.softmax(dim=1)  # type: ignore[no-any-return]
+            logits: Tensor = self._model(images.contiguous(memory_format=torch.channels_last)).float()
+        return logits.sigmoid() if self._several_labels else logits.softmax(dim=1)
 
 
 def find_methods(names: Sequence[str]) -> tuple[Method, ...]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import ModelError, SettingsError, nearest, printable
-from eyebright.models.layers import fold_batch_norm
+from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.models.protocol import Network
 
 BATCH = 16
@@ -30,8 +30,7 @@ class FeatureReader:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        network = fold_batch_norm(model).requires_grad_(False)
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = lay_channels_last(fold_batch_norm(model)).requires_grad_(False)
         assert isinstance(network, Network)
         self.network = network
         self.stages = network.stages

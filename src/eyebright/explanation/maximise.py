@@ -93,7 +93,7 @@ def maximise(
         answers = network.forward_features(seen)[stage]
         loss = -answers[rows, wanted].mean(dim=(1, 2)).sum()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         optimiser.step()
         step_done()
     with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eyebright.bundle.engines import TORCH, TORCH_BF16
-from eyebright.models.layers import fold_batch_norm
+from eyebright.models.layers import fold_batch_norm, lay_channels_last
+from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 
 
@@ -31,8 +32,9 @@ class TorchEngine:
         self, model: nn.Module, preprocessing: Preprocessing, *, device: str = "cpu", bfloat16: bool = False
     ) -> None:
         self._type = torch.bfloat16 if bfloat16 else torch.float32
-        laid: Any = fold_batch_norm(model).to(device, self._type)
-        self._model = laid.to(memory_format=torch.channels_last)
+        laid = lay_channels_last(fold_batch_norm(model).to(device, self._type))
+        assert isinstance(laid, Network)
+        self._model = laid
         self._device = device
         scale, shift = preprocessing.scale_and_shift
         self._scale, self._shift = (torch.from_numpy(v).to(device).view(1, -1, 1, 1) for v in (scale, shift))
@@ -48,6 +50,6 @@ class TorchEngine:
         given = images if images.flags.writeable else images.copy(order="K")  # torch warns of what it can't write to
         pixels = torch.from_numpy(given).to(device=self._device, memory_format=torch.channels_last)
         batch = (pixels.float() * self._scale + self._shift).to(self._type)
-        embedding: Tensor = self._model.embed(batch)
+        embedding = self._model.embed(batch)
         logits: Tensor = self._model.head(embedding)
         return logits.float().cpu().numpy(), embedding.float().cpu().numpy()

@@ -18,8 +18,8 @@ from eyebright.explanation.features import FeatureReader
 from eyebright.explanation.features_page import picture_filters
 from eyebright.explanation.overlay import overlay
 from eyebright.jobs.demo import embedded_images
-from eyebright.jobs.draw import draw
-from eyebright.jobs.runs import new_folder, write_new
+from eyebright.jobs.draw import Look, draw
+from eyebright.jobs.runs import new_folder
 from eyebright.lessons import networks
 from eyebright.lessons.compute import answer, compute_lessons
 from eyebright.lessons.measured import read_residuals, read_transfer
@@ -28,6 +28,7 @@ from eyebright.lessons.render import build_pages, introduction, layers
 from eyebright.models.protocol import Network
 from eyebright.models.vgg import VGG
 from eyebright.models.weights import load_pretrained
+from eyebright.writing import write_new
 
 EXAMPLE = "test/Ankle boot/00028.png"
 """One that ResNet-50 gives a fitting name, though none of the 1,000 is its label."""
@@ -140,6 +141,6 @@ def _label(name: str) -> str:
     return name.split("/")[1]
 
 
-def _drawn(name: str, views: tuple[str, ...]) -> Drawn:
-    drawings = {view: draw(name, view=view) for view in views}  # type: ignore[arg-type]
+def _drawn(name: str, views: tuple[Look, ...]) -> Drawn:
+    drawings = {view: draw(name, view=view) for view in views}
     return Drawn(graph=drawings[views[0]].graph, scenes={view: found.scene for view, found in drawings.items()})

@@ -22,6 +22,7 @@ from eyebright.jobs.trials import Plan, Trial
 from eyebright.progress import Progress
 from eyebright.settings import load_settings, to_toml
 from eyebright.training.settings import Settings
+from eyebright.writing import write_text
 
 
 def trial_settings(path: Path, settings: Settings, ranks: Ranks) -> Settings:
@@ -52,7 +53,7 @@ def train_trial(
 
     def report(contestant: AnyContestant) -> None:
         one = build_comparison(prepared.table, [contestant], plan.data_name, settings.seed, plan.command)
-        runs.write_text(path / runs.REPORT_JSON, json.dumps(one.to_dict(), indent=1) + "\n")
+        write_text(path / runs.REPORT_JSON, json.dumps(one.to_dict(), indent=1) + "\n")
 
     before = read_state(path)
     if before is not None:

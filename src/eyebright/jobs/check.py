@@ -24,6 +24,7 @@ from eyebright.jobs.decisions import decide
 from eyebright.jobs.given import Data, describe_data, image_reader
 from eyebright.models.download import cache_folder
 from eyebright.progress import Progress, SilentProgress
+from eyebright.writing import write_text
 
 REPORT_JSON = "check.json"
 REPORT_HTML = "check.html"
@@ -90,6 +91,6 @@ def check(
         page = render_check(report, image_reader(table), command=command, next_command=next_command)
         kinds = {kind.name: asdict(kind) for kind in KINDS}
         plain = {"eyebright": __version__, **asdict(report), "kinds": kinds}
-        runs.write_text(folder / REPORT_JSON, json.dumps(plain, indent=1) + "\n")
-        runs.write_text(folder / REPORT_HTML, page)
+        write_text(folder / REPORT_JSON, json.dumps(plain, indent=1) + "\n")
+        write_text(folder / REPORT_HTML, page)
         return Check(folder, report)

@@ -27,6 +27,7 @@ from eyebright.jobs.provenance import now
 from eyebright.jobs.runs import SampleRecord
 from eyebright.jobs.state import read_state
 from eyebright.jobs.trials import PLAN
+from eyebright.writing import write_text
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def compare_runs(
     )
     page = render_comparison(comparison, _reader(first), names=[record.name for record in first.tested])
     with runs.new_folder(None if out is None else Path(out), "compared") as folder:
-        runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-        runs.write_text(folder / runs.REPORT_HTML, page)
+        write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
+        write_text(folder / runs.REPORT_HTML, page)
     return ComparedReports(folder, comparison)
 
 

@@ -31,11 +31,11 @@ from eyebright.drawing.trace import capture, shapes_only, trace
 from eyebright.drawing.volumes import draw_volumes
 from eyebright.errors import ModelError, OutputError, SettingsError, nearest, printable
 from eyebright.inference.predictor import softmax
-from eyebright.jobs.runs import refuse_existing, write_new
 from eyebright.models.catalog import MODELS, ModelEntry, build_model, find_model
 from eyebright.models.published import STARTER_PACKAGE, list_weights
 from eyebright.models.weights import load_pretrained
 from eyebright.preprocess import Preprocessing
+from eyebright.writing import refuse_existing, write_new
 
 Look = Literal["volumes", "flow", "table"]
 VIEWS: tuple[Look, ...] = get_args(Look)

@@ -37,6 +37,7 @@ from eyebright.jobs.state import read_state
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
 from eyebright.progress import Progress, SilentProgress
+from eyebright.writing import refuse_existing, write_new
 
 FORMATS = (".html", ".png")
 MOST = 500
@@ -78,7 +79,7 @@ class Explained:
         else:
             (explanation,) = self.explanations
             content = write_sheet(explanation)
-        runs.write_new(target, content)
+        write_new(target, content)
         return target
 
     def _repr_html_(self) -> str:
@@ -198,7 +199,7 @@ def check_target(path: Path, count: int) -> str:
         )
     if suffix == ".png" and count > 1:
         raise OutputError(f"{printable(str(path))}: a .png shows one image, and there are {count:,}; write .html")
-    runs.refuse_existing(path)
+    refuse_existing(path)
     return suffix
 
 

@@ -29,7 +29,6 @@ from eyebright.explanation.features import (
 )
 from eyebright.explanation.features_page import Exciting, Features, ShownChannel, ShownStage, render_features
 from eyebright.explanation.maximise import STEPS, maximise
-from eyebright.jobs import runs
 from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.state import read_state
 from eyebright.models.catalog import MODELS, find_model
@@ -37,6 +36,7 @@ from eyebright.models.published import list_weights
 from eyebright.models.weights import load_pretrained
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
+from eyebright.writing import refuse_existing, write_new
 
 CHANNELS = 4
 """Of each stage, where none are asked for."""
@@ -66,7 +66,7 @@ class LearnedFeatures:
         """
         target = Path(path)
         check_target(target)
-        runs.write_new(target, self.html.encode("utf-8", "surrogateescape"))
+        write_new(target, self.html.encode("utf-8", "surrogateescape"))
         return target
 
     def _repr_html_(self) -> str:
@@ -178,7 +178,7 @@ def check_target(path: Path) -> None:
     """
     if path.suffix.lower() != ".html":
         raise OutputError(f"{printable(str(path))}: features are shown on a page; end the name in .html")
-    runs.refuse_existing(path)
+    refuse_existing(path)
 
 
 def _find(network: str | os.PathLike[str]) -> _Subject:

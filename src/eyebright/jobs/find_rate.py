@@ -24,6 +24,7 @@ from eyebright.progress import Progress, SilentProgress
 from eyebright.training.rates import TriedRate, suggest_rate
 from eyebright.training.settings import Settings
 from eyebright.training.train import find_learning_rate
+from eyebright.writing import write_text
 
 RATES_JSON = "learning_rate.json"
 RATES_HTML = "learning_rate.html"
@@ -78,8 +79,8 @@ def find_rate(
         tried = find_learning_rate(prepared.table, chosen, digests=prepared.digests, progress=progress)
         found = FoundRate(folder, tried, suggest_rate(tried))
         plain = {"suggested": found.suggested, "tried": [asdict(one) for one in tried]}
-        runs.write_text(folder / RATES_JSON, json.dumps(plain, indent=1) + "\n")
-        runs.write_text(folder / RATES_HTML, _render(found, f"{entry.title} learning {name}", command))
+        write_text(folder / RATES_JSON, json.dumps(plain, indent=1) + "\n")
+        write_text(folder / RATES_HTML, _render(found, f"{entry.title} learning {name}", command))
         return found
 
 

@@ -41,6 +41,7 @@ from eyebright.training.settings import Settings
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
 from eyebright.training.work import Watch
+from eyebright.writing import write_text, writing
 
 Report = Callable[[AnyContestant], object]
 """Told of the measured classifier before its run counts as finished."""
@@ -77,9 +78,9 @@ def fit_network(
         table.find_column(column)  # before hours are spent
     keeper = watch = None
     if run is not None:
-        runs.write_text(run.folder / runs.SAMPLES, runs.spell_samples(table, prepared.digests))
+        write_text(run.folder / runs.SAMPLES, runs.spell_samples(table, prepared.digests))
         if prepared.decided is not None:
-            runs.write_text(run.folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
+            write_text(run.folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
         interval = settings.training.checkpoint_seconds
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
         watch = _Watcher(run.folder, settings, progress)
@@ -149,10 +150,10 @@ class _Watcher:
         self._writer.close()
 
     def keep_settings(self, settings: Settings) -> None:
-        runs.write_text(self._folder / runs.SETTINGS, to_toml(settings))
+        write_text(self._folder / runs.SETTINGS, to_toml(settings))
 
     def keep_history(self, records: Sequence[EpochRecord]) -> None:
-        with runs.writing(self._folder / runs.HISTORY):
+        with writing(self._folder / runs.HISTORY):
             self._writer.write(records)
 
 

@@ -34,6 +34,7 @@ from eyebright.models.catalog import count_multiply_adds, count_parameters, find
 from eyebright.progress import Progress
 from eyebright.training.history import EpochRecord
 from eyebright.training.train import TrainedNetwork
+from eyebright.writing import write_text, writing
 
 PREVIEW = 192
 """Pixels of an image's shorter side that a page's small pictures need."""
@@ -90,7 +91,7 @@ def add_results(bundle: Path, measured: Measured) -> None:
     results = {"split": "test", "num_samples": measured.report.num_samples, **_figures(measured.report)}
     thresholds = manifest.thresholds if measured.thresholds is None else measured.thresholds
     provenance = {**manifest.provenance, "results": results}
-    with runs.writing(bundle):
+    with writing(bundle):
         write_manifest(bundle, replace(manifest, provenance=provenance, thresholds=thresholds))
 
 
@@ -100,7 +101,7 @@ def write_card(bundle: Path, contestant: AnyContestant) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    runs.write_text(bundle / CARD, render_card(contestant, contestant.report, read_manifest(bundle, files=False)))
+    write_text(bundle / CARD, render_card(contestant, contestant.report, read_manifest(bundle, files=False)))
 
 
 def _figures(report: AnyReport) -> dict[str, Any]:
@@ -179,5 +180,5 @@ def write_report(folder: Path, comparison: AnyComparison, table: SampleTable, *,
         page = render_label_sets(comparison, read, of_run=of_run)
     else:
         page = (render_run if of_run else render_comparison)(comparison, read, names=table.split("test").names)
-    runs.write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-    runs.write_text(folder / runs.REPORT_HTML, page)
+    write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
+    write_text(folder / runs.REPORT_HTML, page)

@@ -22,10 +22,10 @@ from eyebright.evaluation.robustness import (
     evaluate_views,
     read_labelled,
 )
-from eyebright.jobs import runs
 from eyebright.jobs.evaluate import open_evaluation
 from eyebright.jobs.given import Data, describe_data
 from eyebright.progress import Progress, SilentProgress
+from eyebright.writing import write_text
 
 SUFFIXES = (".html", ".json")
 
@@ -114,14 +114,14 @@ def write_robustness(path: Path, found: Robustness) -> None:
     """
     check_suffix(path)
     if path.suffix.lower() == ".json":
-        runs.write_text(path, json.dumps(found.to_dict(), indent=1) + "\n")
+        write_text(path, json.dumps(found.to_dict(), indent=1) + "\n")
         return
     if found.corruptions is None:
         raise SettingsError(
             f"a page shows corruptions; ask for --corruptions too, or end {printable(str(path))} in .json"
         )
     page = render_robustness(found.corruptions, found.example, found.views, name=found.name, data=found.data)
-    runs.write_text(path, page)
+    write_text(path, page)
 
 
 def check_suffix(path: Path) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -73,73 +72,6 @@ def new_folder(wanted: Path | None, name: str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # not empty, as it should be
             folder.rmdir()
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns the system's errors while `path` is written into one that names it.
-
-    Raises:
-        OutputError: disk full, no permission, the folder is gone.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{printable(str(path))} can't be written: {error.strerror or error}; free some room or change --out"
-        ) from error
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all; line ends and bytes that are no text stay as they are.
-
-    Raises:
-        OutputError: it can't be written.
-    """
-    scratch = path.with_name(f".{path.name}.new")
-    with writing(path):
-        try:
-            with scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, path)
-        finally:
-            scratch.unlink(missing_ok=True)
-
-
-def refuse_existing(path: Path) -> None:
-    """Make sure that a file to be written is not there yet.
-
-    Raises:
-        OutputError: it is.
-    """
-    if path.exists() or path.is_symlink():
-        raise OutputError(
-            f"{printable(str(path))} exists already and nothing is ever overwritten; "
-            "give another --out, or remove it first"
-        )
-
-
-def write_new(path: Path, content: bytes) -> None:
-    """Write a file that was not there, whole or not at all.
-
-    Raises:
-        OutputError: it is there, or can't be written.
-    """
-    with writing(path):
-        try:
-            with path.open("xb") as file:
-                try:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except BaseException:
-                    path.unlink(missing_ok=True)
-                    raise
-        except FileExistsError:
-            refuse_existing(path)
-            raise
 
 
 @dataclass(frozen=True, kw_only=True)

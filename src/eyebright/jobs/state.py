@@ -16,7 +16,8 @@ from typing import IO, Any, final
 
 from eyebright.errors import CheckpointError, EyebrightError, printable
 from eyebright.jobs.provenance import now
-from eyebright.jobs.runs import BUNDLE, CHECKPOINTS, DECISIONS, HISTORY, SAMPLES, SETTINGS, write_text
+from eyebright.jobs.runs import BUNDLE, CHECKPOINTS, DECISIONS, HISTORY, SAMPLES, SETTINGS
+from eyebright.writing import write_text
 
 try:
     import fcntl

@@ -21,6 +21,7 @@ from eyebright.jobs.given import Data
 from eyebright.jobs.prepare import Prepared, prepare_again
 from eyebright.models.catalog import find_model
 from eyebright.progress import Progress
+from eyebright.writing import write_text, writing
 
 PLAN = "compare.json"
 SPLITS = "splits"
@@ -97,11 +98,11 @@ def write_plan(folder: Path, plan: Plan, parts: Sequence[Prepared]) -> None:
     Raises:
         OutputError: it can't be written.
     """
-    with runs.writing(folder / SPLITS):
+    with writing(folder / SPLITS):
         (folder / SPLITS).mkdir()
     for name, part in zip(_file_names(plan), parts, strict=True):
-        runs.write_text(folder / SPLITS / name, runs.spell_samples(part.table, part.digests))
-    runs.write_text(folder / PLAN, json.dumps(to_plain(plan), indent=1) + "\n")
+        write_text(folder / SPLITS / name, runs.spell_samples(part.table, part.digests))
+    write_text(folder / PLAN, json.dumps(to_plain(plan), indent=1) + "\n")
 
 
 def forget_plan(folder: Path) -> None:

@@ -16,8 +16,9 @@ class Course:
     is_residual: bool
     parameters: int
     train_loss: tuple[float, ...]
+    """Mean cross-entropy over the training images after each epoch, in nats, as the network is when it answers."""
     test_accuracy: tuple[float, ...]
-    """One for each epoch."""
+    """A fraction after each epoch."""
 
     @property
     def name(self) -> str:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from eyebright.errors import DownloadError
 from eyebright.progress import Progress
+from eyebright.writing import sync_folder
 
 CHUNK = 1 << 18  # bytes read at once
 MEGABYTE = 1_000_000
@@ -157,7 +158,7 @@ def _fetch(url: str, target: Path, sha256_prefix: str, size_bytes: int, progress
                 )
             # The part may have begun with other bytes, from a server that changed its mind: once more from nothing.
         os.replace(part, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     finally:
         progress.finish()
 
@@ -307,16 +308,6 @@ def _unreachable(url: str, target: Path, part: Path, reason: str) -> str:
         f"{url} can't be reached ({reason}){kept}. Try again when the network is there, or fetch it elsewhere and put "
         f"it at {target}; the starter weights need no network"
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where the system can."""
-    if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 @contextmanager

@@ -1,11 +1,15 @@
-"""What can be said of layers of any network: folding BatchNorm away for the forward pass."""
+"""What can be done to the layers of any network: fold BatchNorm away, lay kernels as a CPU reads them fastest."""
 
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
+import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def fold_batch_norm(model: nn.Module) -> nn.Module:
@@ -28,3 +32,11 @@ def fold_batch_norm(model: nn.Module) -> nn.Module:
                 setattr(parent, name, nn.Identity())
             previous = (name, child)
     return folded
+
+
+def lay_channels_last(model: Model) -> Model:
+    """The same network, its kernels (4-dimensional parameters) laid channels last in memory: the same numbers."""
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last)
+    return model

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyebright.data.loader import Batches
+from eyebright.models.layers import lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.training.checkpoint import Snapshot
 from eyebright.training.head import fit_head
@@ -93,7 +94,7 @@ def _start_epochs(work: Work) -> tuple[nn.Module, torch.optim.Optimizer]:
     """The network in its place, and the optimiser of what is trained of it."""
     work.seen.embeddings = None  # the backbone is about to change
     steering = work.settings.training
-    model = work.model.to(work.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = lay_channels_last(work.model.to(work.device))
     scales = set_depths(model, steering.freeze_stages, steering.layer_decay)
     optimizer = build_optimizer(
         model, kind=steering.optimiser, lr=steering.lr, weight_decay=steering.weight_decay, scales=scales

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, final
 
 from eyebright.errors import MissingExtraError, SettingsError, printable
+from eyebright.writing import whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,8 @@ class EpochRecord:
 
 def save_history(path: Path, records: Iterable[EpochRecord]) -> None:
     """One JSON object a line; the file is replaced in one step."""
-    scratch = path.with_name(f".{path.name}.new")
-    try:
-        scratch.write_text("".join(json.dumps(asdict(record)) + "\n" for record in records), encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with whole(path) as file:
+        file.writelines(json.dumps(asdict(record)).encode() + b"\n" for record in records)
 
 
 def read_history(path: Path) -> tuple[EpochRecord, ...]:

@@ -79,7 +79,7 @@ class Stepper:
                 torch.manual_seed(_seed(self._plan.seed, self.step, self._ranks.rank, number))
                 with torch.autocast(self._plan.device.split(":")[0], torch.bfloat16, enabled=self._plan.bfloat16):
                     share = self._objective(self._forward, part) * (len(part) / size)
-                share.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(share)
                 loss += float(share.detach())
             return loss
 

@@ -1,0 +1,81 @@
+"""Files are there whole or not at all, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from eyebright.errors import OutputError
+from eyebright.writing import refuse_existing, sync_folder, whole, write_new, write_text
+
+
+def no_room(_: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_file_takes_its_name_only_when_the_block_ends_well(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+    with whole(path) as file:
+        file.write(b"after")
+        file.flush()
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"after"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_was_there_stays_when_the_block_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"before")
+
+    def write_half() -> None:
+        with whole(path) as file:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_text_stays_as_it_is_to_the_byte(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.csv", "é\r\nb\n\udcff")
+    assert (tmp_path / "a.csv").read_bytes() == b"\xc3\xa9\r\nb\n\xff"
+
+
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "x"), lambda path: write_new(path, b"x")])
+def test_a_full_disk_names_the_file_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(os, "fsync", no_room)
+    with pytest.raises(OutputError, match=r"a\.json can't be written: No space left on device"):
+        write(tmp_path / "a.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_file_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    path, link = tmp_path / "a.txt", tmp_path / "b.txt"
+    write_new(path, b"first")
+    link.symlink_to(tmp_path / "nowhere")
+    for taken in (path, link):
+        with pytest.raises(OutputError, match=f"{taken.name} exists already"):
+            write_new(taken, b"second")
+        with pytest.raises(OutputError, match=f"{taken.name} exists already"):
+            refuse_existing(taken)
+    assert path.read_bytes() == b"first"
+    assert not (tmp_path / "nowhere").exists()
+    refuse_existing(tmp_path / "c.txt")
+
+
+def test_the_names_in_a_folder_are_kept_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.path.isdir(f"/proc/self/fd/{descriptor}")))
+    sync_folder(tmp_path)
+    with whole(tmp_path / "a"):
+        pass
+    assert synced == [True, False, True]
