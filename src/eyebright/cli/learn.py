@@ -172,7 +172,8 @@ def _report_training(result: Run) -> int:
     type=click.IntRange(min=1),
     metavar="N",
     help="Train each network N times on one split, with seeds --seed, --seed + 1 and so on: means, spread, and tests "
-    "that count both images and seeds.",
+    "that count both images and seeds. With --effort quick nothing in a pretrained network's training is left to "
+    "chance.",
 )
 @click.option(
     "--kfold",

@@ -157,9 +157,16 @@ def _measured(
         most_unlike=_most_unlike(table, said, calibration),
         labels=" ".join(map(str, table.labels.tolist())),
         predicted=" ".join("-" if answer < 0 else str(answer) for answer in answers.tolist()),
-        confidences=" ".join("-" if np.isnan(value) else f"{value:.4g}" for value in confidence.tolist()),
+        confidences=" ".join(map(_spell_confidence, confidence.tolist())),
         remarks=(*found.remarks, *remark_on_columns(choose_columns(table, columns), FEWEST)),
     )
+
+
+def _spell_confidence(value: float) -> str:
+    """Four decimals, and 1 only for a certainty that was claimed; "-" for NaN."""
+    if np.isnan(value):
+        return "-"
+    return f"{min(round(value, 4), 0.9999) if value < 1 else 1.0:g}"
 
 
 def _per_class(
