@@ -116,3 +116,15 @@ def test_a_list_that_is_none_is_refused(bundle: Path) -> None:
         manifest = replace(read_manifest(bundle), provenance=listed)
         with pytest.raises(BundleError, match="can't be read"):
             read_engines(bundle, manifest)
+
+
+def test_an_export_repairs_a_list_that_is_broken(bundle: Path) -> None:
+    orphan = add_engine(bundle, read_manifest(bundle), record(bundle, "onnx-int8"), b"old").file
+    assert orphan is not None
+    write_manifest(bundle, replace(read_manifest(bundle), provenance={"note": "test", "engines": 3}))
+    kept = add_engine(bundle, read_manifest(bundle), record(bundle), b"new")
+    manifest = read_manifest(bundle)
+    assert read_engines(bundle, manifest) == (kept,)
+    assert manifest.provenance["note"] == "test"
+    assert not (bundle / orphan).exists()
+    assert set(manifest.files) == {WEIGHTS, kept.file}

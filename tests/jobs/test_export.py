@@ -153,21 +153,24 @@ def test_openvino_reads_the_same_file(exported: tuple[Path, dict[str, Export]], 
         eb.load(tmp_path / "run", engine="openvino")
 
 
-def test_a_damaged_export_is_refused_by_name_and_torch_still_asked_for(
+def test_a_damaged_export_is_refused_by_name_costs_no_other_engine_and_is_repaired_by_another(
     exported: tuple[Path, dict[str, Export]], tmp_path: Path
 ) -> None:
     folder, made = exported
     shutil.copytree(folder, tmp_path / "run")
     path = find_bundle(tmp_path / "run") / made["onnx"].path.name
-    content = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    content = bytearray(whole)
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(BundleError, match=rf"{path.name} was altered or cut short"):
-        eb.load(tmp_path / "run", engine="onnx")
-    path.unlink()
-    with pytest.raises(BundleError, match=rf"{path.name} can't be read"):
-        eb.load(tmp_path / "run", engine="onnx")
-    assert eb.load(tmp_path / "run", engine="onnx-int8").engine == "onnx-int8"
+    for damage, message in ((lambda: path.write_bytes(content), "was altered or cut"), (path.unlink, "can't be read")):
+        damage()
+        with pytest.raises(BundleError, match=rf"{path.name} {message}.*export again"):
+            eb.load(tmp_path / "run", engine="onnx")
+        for engine in ("torch", "onnx-int8"):
+            assert eb.load(tmp_path / "run", engine=engine).engine == engine
+        assert export(tmp_path / "run").path.read_bytes() == whole
+        for engine in ("onnx", "onnx-int8"):
+            assert eb.load(tmp_path / "run", engine=engine).engine == engine
 
 
 def test_an_engine_that_was_not_exported_says_how_to_make_it(folder: Path) -> None:

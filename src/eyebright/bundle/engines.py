@@ -7,6 +7,7 @@ stands in the manifest's provenance, so that it changes together with the files 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ LIBRARIES = {
     OPENVINO_INT8: "openvino",
 }
 """Every engine, and what must be installed to run it."""
+_EXPORTED = re.compile(r"network-[0-9a-f]{12}\.onnx")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ def read_engines(folder: Path, manifest: Manifest) -> tuple[VerifiedEngine, ...]
 
 
 def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, content: bytes | None) -> VerifiedEngine:
-    """Put an exported file and its record into a bundle; one of the same engine is replaced.
+    """Put an exported file and its record into a bundle; one of the same engine, or a list that is broken, is replaced.
 
     A crash at any point leaves the bundle as it was or as it is to be: a new file has a name of its own until the
     manifest, replaced in one step, lists it.
@@ -123,9 +125,12 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
     Raises:
         OutputError: it can't be written.
     """
-    old = {engine.file for engine in read_engines(folder, manifest) if engine.engine == verified.engine}
-    kept = [engine for engine in read_engines(folder, manifest) if engine.engine != verified.engine]
-    old -= {engine.file for engine in kept}
+    try:
+        listed = read_engines(folder, manifest)
+    except BundleError:  # "export again" is what that says: this export is the first of a new list
+        listed = ()
+    kept = [engine for engine in listed if engine.engine != verified.engine]
+    old = {name for name in manifest.files if _EXPORTED.fullmatch(name)} - {engine.file for engine in kept}
     files = {name: digest for name, digest in manifest.files.items() if name not in old}
     try:
         file = None
@@ -139,8 +144,8 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
         engines = [asdict(engine) for engine in (*kept, verified)]
         provenance = {**manifest.provenance, ENGINES: engines}
         write_manifest(folder, replace(manifest, files=files, provenance=provenance))
-        for name in old - {None, file}:
-            (folder / str(name)).unlink(missing_ok=True)
+        for name in old - {file}:
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"the exported engine can't be written to {show(folder)}: {error.strerror or error}; free some room"

@@ -19,8 +19,8 @@ from eyebright.bundle.engines import (
     VerifiedEngine,
     read_engines,
 )
-from eyebright.bundle.manifest import Manifest, find_bundle, read_manifest
-from eyebright.bundle.sealed import show
+from eyebright.bundle.manifest import WEIGHTS, Manifest, find_bundle, read_manifest
+from eyebright.bundle.sealed import show, verify_files
 from eyebright.calibration.calibration import Promises
 from eyebright.errors import BundleError, MissingExtraError, SettingsError, nearest
 from eyebright.inference.engine import Engine
@@ -88,7 +88,8 @@ def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        read_manifest(folder)  # a damaged bundle is named as such even where torch is missing
+        # Damaged weights are named as such even where torch is missing.
+        verify_files(folder, {WEIGHTS: manifest.files[WEIGHTS]})
         raise MissingExtraError(
             "prediction from a bundle of torch weights (export it where torch is, to do without)", "train"
         ) from error
