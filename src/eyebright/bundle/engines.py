@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
-from eyebright.bundle.manifest import WEIGHTS, Manifest, write_manifest
+from eyebright.bundle.manifest import WEIGHTS, Manifest, read_manifest, write_manifest
 from eyebright.bundle.sealed import show
-from eyebright.errors import BundleError, OutputError
+from eyebright.errors import BundleError, ExportError, OutputError
+from eyebright.locking import locked
 from eyebright.writing import whole
 
 ENGINES = "engines"
@@ -29,6 +31,7 @@ LIBRARIES = {
     OPENVINO_INT8: "openvino",
 }
 """Every engine, and what must be installed to run it."""
+_LOCK = ".exporting"
 _EXPORTED = re.compile(r"network-[0-9a-f]{12}\.onnx")
 
 
@@ -107,15 +110,14 @@ def read_engines(folder: Path, manifest: Manifest) -> tuple[VerifiedEngine, ...]
     return found
 
 
-def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, content: bytes | None) -> VerifiedEngine:
+def add_engine(folder: Path, verified: VerifiedEngine, content: bytes | None) -> VerifiedEngine:
     """Put an exported file and its record into a bundle; one of the same engine, or a list that is broken, is replaced.
 
     A crash at any point leaves the bundle as it was or as it is to be: a new file has a name of its own until the
-    manifest, replaced in one step, lists it.
+    manifest, replaced in one step, lists it. Exports that end at the same time wait for each other, and both are kept.
 
     Args:
         folder: the bundle.
-        manifest: of the bundle, as it is now.
         verified: its `file` and `size_bytes` are filled in here.
         content: of the exported file; None for an engine that runs the bundle's weights.
 
@@ -123,8 +125,24 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
         The record as it was written.
 
     Raises:
+        ExportError: the bundle holds other weights by now than those that were exported.
+        BundleError: there is no bundle any more, or it is damaged.
         OutputError: it can't be written.
     """
+    try:
+        with locked(folder / _LOCK, wait=True):
+            return _add(folder, verified, content)
+    except OSError as error:
+        raise OutputError(
+            f"the exported engine can't be written to {show(folder)}: {error.strerror or error}; free some room"
+        ) from error
+
+
+def _add(folder: Path, verified: VerifiedEngine, content: bytes | None) -> VerifiedEngine:
+    # Read here and not before: an export takes minutes, in which another may have been added.
+    manifest = read_manifest(folder, files=False)
+    if manifest.files[WEIGHTS] != verified.weights_sha256:
+        raise ExportError(f"{show(folder)} was replaced by another network while it was exported; export again")
     try:
         listed = read_engines(folder, manifest)
     except BundleError:  # "export again" is what that says: this export is the first of a new list
@@ -132,8 +150,8 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
     kept = [engine for engine in listed if engine.engine != verified.engine]
     old = {name for name in manifest.files if _EXPORTED.fullmatch(name)} - {engine.file for engine in kept}
     files = {name: digest for name, digest in manifest.files.items() if name not in old}
+    file = None
     try:
-        file = None
         if content is not None:
             digest = hashlib.sha256(content).hexdigest()
             file = f"network-{digest[:12]}.onnx"
@@ -142,12 +160,12 @@ def add_engine(folder: Path, manifest: Manifest, verified: VerifiedEngine, conte
                 target.write(content)
         verified = replace(verified, file=file, size_bytes=(folder / (file or WEIGHTS)).stat().st_size)
         engines = [asdict(engine) for engine in (*kept, verified)]
-        provenance = {**manifest.provenance, ENGINES: engines}
-        write_manifest(folder, replace(manifest, files=files, provenance=provenance))
-        for name in old - {file}:
-            (folder / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"the exported engine can't be written to {show(folder)}: {error.strerror or error}; free some room"
-        ) from error
+        write_manifest(folder, replace(manifest, files=files, provenance={**manifest.provenance, ENGINES: engines}))
+    except BaseException:
+        if file is not None and file not in read_manifest(folder, files=False).files:
+            with suppress(OSError):
+                (folder / file).unlink(missing_ok=True)
+        raise
+    for name in old - {file}:
+        (folder / name).unlink(missing_ok=True)
     return verified

@@ -100,7 +100,7 @@ def export(
         progress=progress,
     )
     require_same_answers(verified, max_drop=max_drop)
-    kept = add_engine(folder, manifest, verified, made.content)
+    kept = add_engine(folder, verified, made.content)
     return Export(path=folder / (kept.file or WEIGHTS), verified=kept)
 
 
