@@ -4,11 +4,13 @@ import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from eyebright.bundle import engines
 from eyebright.bundle.engines import VerifiedEngine, add_engine, read_engines
 from eyebright.bundle.manifest import WEIGHTS, read_manifest, write_manifest
 from eyebright.bundle.sealed import MANIFEST
@@ -130,9 +132,22 @@ def test_what_was_exported_from_weights_that_are_gone_is_not_added(bundle: Path,
         ({"weights_sha256": "0" * 64}, "is of other weights"),
         ({"file": "elsewhere.onnx"}, "does not guard elsewhere.onnx"),
         ({"file": "../elsewhere.onnx"}, "does not guard"),
+        ({"file": 3}, "whose file is no sound value"),
+        ({"engine": ["onnx"]}, "whose engine is no sound value"),
+        ({"how": None}, "whose how is no sound value"),
+        ({"num_images": 0}, "whose num_images is no sound value"),
+        ({"num_images": True}, "whose num_images is no sound value"),
+        ({"num_images": 10**400}, "whose num_images is no sound value"),
+        ({"latency_seconds": 10**400}, "whose latency_seconds is no sound value"),
+        ({"largest_logit": float("inf")}, "whose largest_logit is no sound value"),
+        ({"num_agree": -1}, "whose num_agree is no sound value"),
+        ({"images_per_second": "fast"}, "whose images_per_second is no sound value"),
+        ({"torch_images_per_second": 0}, "whose torch_images_per_second is no sound value"),
+        ({"latency_seconds": [1]}, "whose latency_seconds is no sound value"),
+        ({"largest_difference": float("nan")}, "whose largest_difference is no sound value"),
     ],
 )
-def test_what_belongs_to_another_bundle_is_refused(bundle: Path, values: dict[str, str], message: str) -> None:
+def test_what_belongs_to_another_bundle_is_refused(bundle: Path, values: dict[str, Any], message: str) -> None:
     manifest = read_manifest(bundle)
     listed = {"engines": [asdict(record(bundle, **values))]}
     write_manifest(bundle, replace(manifest, provenance=listed))
@@ -157,3 +172,7 @@ def test_an_export_repairs_a_list_that_is_broken(bundle: Path) -> None:
     assert manifest.provenance["note"] == "test"
     assert not (bundle / orphan).exists()
     assert set(manifest.files) == {WEIGHTS, kept.file}
+
+
+def test_every_field_of_a_record_is_looked_at() -> None:
+    assert set(engines._FITS) == {field.name for field in fields(VerifiedEngine)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -88,6 +89,44 @@ class VerifiedEngine:
         return 100 * (self.torch_correct - self.num_correct) / self.num_images
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e300  # NaN is not
+
+
+def _is_rate(value: object) -> bool:
+    return _is_size(value) and value != 0
+
+
+_FITS: dict[str, Callable[[object], bool]] = {
+    "engine": _is_text,
+    "file": lambda value: value is None or isinstance(value, str),
+    "weights_sha256": _is_text,
+    "num_images": lambda value: _is_count(value) and value != 0,
+    "num_agree": _is_count,
+    "num_correct": _is_count,
+    "torch_correct": _is_count,
+    "largest_difference": _is_size,
+    "largest_logit": _is_size,
+    "size_bytes": _is_count,
+    "latency_seconds": _is_rate,
+    "images_per_second": _is_rate,
+    "torch_latency_seconds": _is_rate,
+    "torch_images_per_second": _is_rate,
+    "how": _is_text,
+    "machine": _is_text,
+    "created": _is_text,
+}
+"""What each field of a record must be: a manifest may have been written by anyone."""
+
+
 def read_engines(folder: Path, manifest: Manifest) -> tuple[VerifiedEngine, ...]:
     """The engines that a bundle has been verified with; none before the first export.
 
@@ -103,6 +142,9 @@ def read_engines(folder: Path, manifest: Manifest) -> tuple[VerifiedEngine, ...]
     except (TypeError, AttributeError) as error:
         raise BundleError(f"{show(folder)} lists engines that can't be read ({error}); export again") from error
     for engine in found:
+        wrong = next((name for name, value in asdict(engine).items() if not _FITS[name](value)), None)
+        if wrong is not None:
+            raise BundleError(f"{show(folder)} lists an engine whose {wrong} is no sound value; export again")
         if engine.weights_sha256 != manifest.files[WEIGHTS]:
             raise BundleError(f"the engine {engine.engine} of {show(folder)} is of other weights; export again")
         if engine.file is not None and engine.file not in manifest.files:
