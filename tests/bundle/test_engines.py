@@ -144,6 +144,7 @@ def test_what_was_exported_from_weights_that_are_gone_is_not_added(bundle: Path,
         ({"images_per_second": "fast"}, "whose images_per_second is no sound value"),
         ({"torch_images_per_second": 0}, "whose torch_images_per_second is no sound value"),
         ({"latency_seconds": [1]}, "whose latency_seconds is no sound value"),
+        ({"lowest_cosine": "1"}, "whose lowest_cosine is no sound value"),
         ({"largest_difference": float("nan")}, "whose largest_difference is no sound value"),
     ],
 )
@@ -176,3 +177,9 @@ def test_an_export_repairs_a_list_that_is_broken(bundle: Path) -> None:
 
 def test_every_field_of_a_record_is_looked_at() -> None:
     assert set(engines._FITS) == {field.name for field in fields(VerifiedEngine)}
+
+
+def test_a_record_from_before_embeddings_were_compared_is_read(bundle: Path) -> None:
+    older = {key: value for key, value in asdict(record(bundle)).items() if key != "lowest_cosine"}
+    (found,) = read_engines(bundle, replace(read_manifest(bundle), provenance={"engines": [older]}))
+    assert found.lowest_cosine is None

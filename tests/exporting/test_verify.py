@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,15 +16,16 @@ from eyebright.progress import SilentProgress
 class Spelled:
     """Says of an image whose first pixel is n the n-th row of logits."""
 
-    def __init__(self, name: str, logits: list[list[float]]) -> None:
+    def __init__(self, name: str, logits: list[list[float]], embeddings: list[list[float]] | None = None) -> None:
         self.name = name
         self._logits = np.array(logits, dtype=np.float32)
+        self._embeddings = np.array(embeddings or EMBEDDINGS, dtype=np.float32)
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._logits[images[:, 0, 0, 0]]
 
     def run_and_embed(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return self.run(images), self.run(images)
+        return self.run(images), self._embeddings[images[:, 0, 0, 0]]
 
 
 def numbered(start: int, labels: list[int]) -> Batch:
@@ -33,11 +35,14 @@ def numbered(start: int, labels: list[int]) -> Batch:
 
 
 TORCH = [[3.0, 0.0], [3.0, 0.0], [0.0, 3.0], [0.0, -4.0]]
+EMBEDDINGS = [[1.0, 0.0], [0.0, 2.0], [3.0, 4.0], [0.0, 0.0]]
 
 
-def compare(logits: list[list[float]], name: str = "onnx-int8") -> VerifiedEngine:
+def compare(
+    logits: list[list[float]], name: str = "onnx-int8", *, embeddings: list[list[float]] | None = None
+) -> VerifiedEngine:
     return verify(
-        Spelled(name, logits),
+        Spelled(name, logits, embeddings),
         Spelled("torch", TORCH),
         [numbered(0, [0, 1]), numbered(2, [1, 0])],
         total=4,
@@ -53,7 +58,7 @@ def test_answers_are_counted_image_by_image() -> None:
     found = compare([[3.0, 0.5], [0.0, 1.0], [2.0, 0.0], [0.0, -4.0]])
     assert (found.num_images, found.num_agree, found.num_correct, found.torch_correct) == (4, 2, 3, 3)
     assert (found.largest_difference, found.largest_logit) == (3.0, 4.0)
-    assert (found.agreement, found.drop) == (0.5, 0.0)
+    assert (found.agreement, found.drop, found.lowest_cosine) == (0.5, 0.0, 1.0)
     assert min(found.latency_seconds, found.images_per_second, found.torch_images_per_second) > 0
 
 
@@ -92,3 +97,20 @@ def test_nothing_to_compare_on_is_an_error() -> None:
             created="",
             progress=SilentProgress(),
         )
+
+
+@pytest.mark.parametrize(("name", "bound"), [("onnx", 0.999), ("onnx-int8", 0.95), ("torch-bf16", 0.95)])
+def test_embeddings_that_point_another_way_are_refused(name: str, bound: float) -> None:
+    def turned(cosine: float) -> VerifiedEngine:
+        aside = [5 * cosine, 5 * math.sqrt(1 - cosine**2)]  # from (5, 0), and longer than it is there
+        return compare(TORCH, name, embeddings=[aside, *EMBEDDINGS[1:]])
+
+    near = turned(bound + 2e-4)
+    assert near.lowest_cosine == pytest.approx(bound + 2e-4, abs=1e-6)
+    require_same_answers(near, max_drop=0)
+    require_same_answers(replace(near, lowest_cosine=None), max_drop=0)  # as records had it before
+    for embeddings in (turned(bound - 2e-4), compare(TORCH, name, embeddings=[*EMBEDDINGS[:3], [0.0, 1.0]])):
+        with pytest.raises(ExportError, match=f"sees images differently: .* and {bound} is the least"):
+            require_same_answers(embeddings, max_drop=100)
+    with pytest.raises(ExportError, match="no numbers"):
+        require_same_answers(compare(TORCH, name, embeddings=[[math.nan, 0.0], *EMBEDDINGS[1:]]), max_drop=100)

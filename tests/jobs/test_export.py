@@ -52,6 +52,10 @@ def test_an_export_is_verified_on_the_test_images_and_kept(exported: tuple[Path,
         assert found.path.parent == find_bundle(folder)
         assert found.path.stat().st_size == verified.size_bytes
     assert made["onnx"].verified.largest_difference < 1e-4
+    for name, least, most in (("onnx", 0.99999, 1.00001), ("onnx-int8", 0.95, 0.99999)):
+        cosine = made[name].verified.lowest_cosine
+        assert cosine is not None
+        assert least < cosine < most
     assert made["onnx-int8"].verified.size_bytes < 0.4 * made["onnx"].verified.size_bytes
     bundle = find_bundle(folder)
     assert [engine.engine for engine in read_engines(bundle, read_manifest(bundle))] == ["onnx", "onnx-int8"]

@@ -58,6 +58,8 @@ class VerifiedEngine:
     """Of any logit from torch's."""
     largest_logit: float
     """Of torch's, by magnitude, to compare the difference with."""
+    lowest_cosine: float | None = None
+    """Between any image's embedding and torch's, 1 if they point the same way; None in records from before it was."""
     size_bytes: int
     """Of the exported file, or of the weights."""
     latency_seconds: float
@@ -115,6 +117,7 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "torch_correct": _is_count,
     "largest_difference": _is_size,
     "largest_logit": _is_size,
+    "lowest_cosine": lambda value: value is None or _is_size(value),
     "size_bytes": _is_count,
     "latency_seconds": _is_rate,
     "images_per_second": _is_rate,

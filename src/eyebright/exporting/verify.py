@@ -20,6 +20,10 @@ from eyebright.progress import Progress
 
 MAX_DIFFERENCE = 1e-3
 """How far a logit in float32 may be off, as a share of the largest: rounding is a hundredth of that."""
+MIN_COSINE = 0.999
+"""Between an embedding in float32 and torch's: rounding leaves 1.000000."""
+MIN_COSINE_ROUNDED = 0.95
+"""The same in int8 or bfloat16, where ResNet-50's are 0.985 to 0.998: further off, novelty would be another's."""
 _SINGLES = 9
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -55,6 +59,7 @@ def verify(
     seconds: dict[str, list[float]] = {"engine": [], "torch": []}
     count = agree = correct = torch_correct = 0
     difference = largest = 0.0
+    cosine = 1.0
     single: NDArray[np.uint8] | None = None
     for number, (pixels, labels) in enumerate(batches):
         if progress.stop_requested:
@@ -65,17 +70,19 @@ def verify(
             torch.run(pixels)
         turns = [("engine", engine), ("torch", torch)]
         logits: dict[str, NDArray[np.float32]] = {}
+        embedded: dict[str, NDArray[np.float32]] = {}
         for name, runs in turns if number % 2 else reversed(turns):
             began = time.perf_counter()
-            logits[name] = runs.run(pixels)
+            logits[name], embedded[name] = runs.run_and_embed(pixels)
             seconds[name].append((time.perf_counter() - began) / len(pixels))
         found, wanted = logits["engine"].argmax(axis=1), logits["torch"].argmax(axis=1)
         count += len(labels)
         agree += int((found == wanted).sum())
         correct += int((found == labels).sum())
         torch_correct += int((wanted == labels).sum())
-        # np.maximum, since Python's max would lose a NaN.
+        # np.maximum and np.minimum, since Python's would lose a NaN.
         difference = float(np.maximum(difference, np.abs(logits["engine"] - logits["torch"]).max()))
+        cosine = float(np.minimum(cosine, _cosines(embedded["engine"], embedded["torch"]).min()))
         largest = max(largest, float(np.abs(logits["torch"]).max()))
         progress.advance(count)
     progress.finish()
@@ -91,6 +98,7 @@ def verify(
         torch_correct=torch_correct,
         largest_difference=difference,
         largest_logit=largest,
+        lowest_cosine=cosine,
         size_bytes=0,
         latency_seconds=_latency(engine, single),
         images_per_second=1 / statistics.median(seconds["engine"]),
@@ -100,6 +108,15 @@ def verify(
         machine=machine,
         created=created,
     )
+
+
+def _cosines(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of the angles between the rows of two (B, D), (B,); two rows of zeros are alike."""
+    one, other = found.astype(np.float64), wanted.astype(np.float64)
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    alike = (one == other).all(axis=1)
+    cosines: NDArray[np.float64] = (one * other).sum(axis=1) / np.where(lengths == 0, 1, lengths)
+    return np.where(alike, 1.0, cosines)
 
 
 def _latency(engine: Engine, image: NDArray[np.uint8]) -> float:
@@ -120,18 +137,25 @@ def require_same_answers(verified: VerifiedEngine, *, max_drop: float) -> None:
         max_drop: how many points of accuracy it may lose.
 
     Raises:
-        ExportError: it loses more than that; or, in float32, its logits are off by more than rounding.
+        ExportError: it loses more than that; in float32, its logits are off by more than rounding; or its embeddings,
+            by which images unlike the training images are told, point another way.
     """
     if verified.drop > max_drop + 1e-9:
         raise ExportError(
             f"{verified.engine} loses {verified.drop:.1f} points of accuracy on {verified.num_images:,} test images, "
             f"and at most {max_drop:g} are allowed; it was not kept. Allow more with --max-drop, or export without it"
         )
-    if not math.isfinite(verified.largest_difference):
+    if not math.isfinite(verified.largest_difference) or not math.isfinite(verified.lowest_cosine or 0):
         raise ExportError(f"{verified.engine} answers with values that are no numbers; it was not kept")
     allowed = MAX_DIFFERENCE * max(verified.largest_logit, 1.0)
     if verified.engine == ONNX and not verified.largest_difference <= allowed:
         raise ExportError(
             f"{verified.engine} answers differently: a logit is off by {verified.largest_difference:.2g}, and "
             f"{allowed:.2g} would be rounding; it was not kept. Please report this network"
+        )
+    bound = MIN_COSINE if verified.engine == ONNX else MIN_COSINE_ROUNDED
+    if verified.lowest_cosine is not None and verified.lowest_cosine < bound:
+        raise ExportError(
+            f"{verified.engine} sees images differently: the cosine between an embedding and torch's is "
+            f"{verified.lowest_cosine:.4f}, and {bound} is the least; it was not kept. Export another way"
         )
