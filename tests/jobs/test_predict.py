@@ -122,10 +122,17 @@ def test_a_file_keeps_every_answer_and_every_odd_name(run: Run, odd: Path, tmp_p
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_a_name_that_is_a_formula_is_none_in_a_spreadsheet_and_itself_in_json(tmp_path: Path) -> None:
+def test_a_name_that_is_a_formula_is_none_in_a_spreadsheet_and_itself_elsewhere(tmp_path: Path) -> None:
     name = '=HYPERLINK("http://127.0.0.1:9")'
     answers = [
-        Prediction(name=name, label="@sum", confidence=0.5, probabilities={"@sum": 0.5, "b": 0.5}, set=("@sum", "b")),
+        Prediction(
+            name=name,
+            label="@sum",
+            labels=("@sum",),
+            confidence=0.5,
+            probabilities={"@sum": 0.5, "b": 0.5},
+            set=("@sum", "b"),
+        ),
         Prediction(name="-1+2.png", label=None, confidence=None, probabilities={}, error="+gone"),
     ]
     write_predictions(tmp_path / "r.csv", answers, ("@sum", "b"))
@@ -136,6 +143,11 @@ def test_a_name_that_is_a_formula_is_none_in_a_spreadsheet_and_itself_in_json(tm
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     write_predictions(tmp_path / "r.jsonl", answers, ("@sum", "b"))
     assert json.loads((tmp_path / "r.jsonl").read_text().splitlines()[0])["path"] == name
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow: pip install 'eyebright[parquet]'")
+    write_predictions(tmp_path / "r.parquet", answers, ("@sum", "b"))
+    first, second = parquet.read_table(tmp_path / "r.parquet").to_pylist()
+    assert (first["path"], first["label"], first["set"]) == (name, "@sum", "@sum|b")
+    assert (second["path"], second["error"]) == ("-1+2.png", "+gone")
 
 
 def test_another_suffix_or_a_bad_place_is_refused(run: Run, odd: Path, tmp_path: Path) -> None:
@@ -213,9 +225,9 @@ def test_a_killed_job_goes_on_with_every_image_exactly_once(run: Run, photos: Pa
         "from eyebright.jobs import predict\n"
         "predict.SHARD_IMAGES = 32\n"
         "write = predict.write_csv\n"
-        "def slow(*arguments):\n"
+        "def slow(*arguments, **named):\n"
         "    time.sleep(0.1)\n"
-        "    return write(*arguments)\n"
+        "    return write(*arguments, **named)\n"
         "predict.write_csv = slow\n"
         "predict.predict_into(sys.argv[1], sys.argv[2], [sys.argv[3]], resume=sys.argv[4] == 'resume')\n"
     )
