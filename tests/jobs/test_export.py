@@ -193,6 +193,13 @@ def test_a_bundle_alone_needs_images_and_images_of_its_own_classes(folder: Path,
     assert export(bundle, data=photos).verified.num_images == 48
     with pytest.raises(DataError, match="validation images"):
         export(bundle, data=photos, int8=True)
+    for split, name, number in (("train", "red", "00"), ("train", "blue", "00"), ("val", "red", "01")):
+        target = tmp_path / "split" / split / name / f"{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / name / f"{number}.png", target)
+    for int8 in (False, True):
+        with pytest.raises(DataError, match="no test images to compare the export on"):
+            export(bundle, data=tmp_path / "split", int8=int8)
     (tmp_path / "other" / "violet").mkdir(parents=True)
     shutil.copy(photos / "red" / "00.png", tmp_path / "other" / "violet")
     with pytest.raises(DataError, match="violet"):

@@ -14,7 +14,7 @@ from eyebright.bundle.engines import TORCH, VerifiedEngine, add_engine
 from eyebright.bundle.manifest import WEIGHTS, Manifest, find_bundle
 from eyebright.bundle.store import load_bundle
 from eyebright.data.cache import iter_squares
-from eyebright.data.samples import SampleTable
+from eyebright.data.samples import UNASSIGNED, SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError, ExportError, SettingsError, nearest, printable
 from eyebright.exporting.export import FORMATS
@@ -61,7 +61,8 @@ def export(
         to: "onnx"; "openvino" (the same file; bfloat16 where the machine computes it); or "torch" (bfloat16).
         int8: not for torch: a quarter of the size and several times as fast, calibrated on validation images.
         data: where the run's images are now, by default where they were; for a bundle without its run, labelled images
-            that it has not seen, its validation split for int8, else its test split, or all.
+            that it has not seen: its test split or, if none is marked as one, those that are in no split; for int8 its
+            validation split too.
         max_drop: how many points of accuracy on the test images it may lose.
         progress: told how far it is, and asked whether to stop.
 
@@ -123,7 +124,9 @@ def _find_images(
     else:
         table = read_samples(data, min_classes=1)
         table.require_single_labels()
-        testing = table.split("test") if len(table.rows("test")) else table
+        # Never those of train or val, in which the classifier, or its int8 form, may have seen these very images.
+        marked = table.rows("test")
+        testing = table.take(marked if len(marked) else np.flatnonzero(table.splits == UNASSIGNED))
     calibrating = None
     if int8:
         rows = table.rows("val")
