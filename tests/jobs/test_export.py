@@ -20,6 +20,7 @@ from eyebright.jobs import runs
 from eyebright.jobs.export import Export, export
 from eyebright.jobs.predict import predict
 from eyebright.jobs.train import Run
+from eyebright.processor import has_bfloat16
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +149,41 @@ def test_openvino_reads_the_same_file(exported: tuple[Path, dict[str, Export]], 
     for one, other in zip(found, wanted, strict=True):
         assert one.label == other.label
         assert one.probabilities == pytest.approx(other.probabilities, abs=0.02)
-    export(tmp_path / "run", to="openvino", int8=True, max_drop=20)
+    int8 = export(tmp_path / "run", to="openvino", int8=True, max_drop=20)
     assert made.path.is_file()
     assert eb.load(tmp_path / "run", engine="openvino-int8").engine == "openvino-int8"
+    floats = "bfloat16" if has_bfloat16() else "float32"
+    assert made.verified.how == floats
+    assert int8.verified.how.startswith("int8 by ")
+    assert int8.verified.how.endswith(f", the rest in {floats}")
     path = made.path
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(BundleError, match="was altered"):
         eb.load(tmp_path / "run", engine="openvino")
+
+
+@pytest.mark.parametrize("engine", ["openvino", "openvino-int8"])
+def test_openvino_runs_in_what_it_was_verified_in(
+    exported: tuple[Path, dict[str, Export]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    pytest.importorskip("openvino", reason="needs openvino: pip install 'eyebright[openvino]'")
+    shutil.copytree(exported[0], tmp_path / "run")
+    bundle = find_bundle(tmp_path / "run")
+    manifest = read_manifest(bundle)
+    monkeypatch.setattr("eyebright.inference.load.has_exact_int8", lambda: True)
+    onnx = exported[1]["onnx"].verified
+    for how, hardware, taken, precision in (
+        ("float32", True, engine, "f32"),
+        ("bfloat16", False, "onnx", "f32"),
+        ("int8 by entropy, the rest in bfloat16", False, "onnx", "f32"),
+        *((("bfloat16", True, engine, "bf16"),) if has_bfloat16() else ()),
+    ):
+        fast = replace(onnx, engine=engine, how=how, images_per_second=1e6)
+        write_manifest(bundle, replace(manifest, provenance={"engines": [asdict(onnx), asdict(fast)]}))
+        monkeypatch.setattr("eyebright.inference.load.has_bfloat16", lambda hardware=hardware: hardware)
+        assert eb.load(bundle).engine == taken, how
+        opened = eb.load(bundle, engine=engine)._engine
+        assert opened.precision == precision, how  # type: ignore[attr-defined]
 
 
 def test_a_damaged_export_is_refused_by_name_costs_no_other_engine_and_is_repaired_by_another(

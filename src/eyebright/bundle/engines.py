@@ -32,6 +32,7 @@ LIBRARIES = {
     OPENVINO_INT8: "openvino",
 }
 """Every engine, and what must be installed to run it."""
+BFLOAT16 = "bfloat16"
 _LOCK = ".exporting"
 _EXPORTED = re.compile(r"network-[0-9a-f]{12}\.onnx")
 
@@ -71,7 +72,7 @@ class VerifiedEngine:
     torch_images_per_second: float
     """The same for torch in float32."""
     how: str
-    """What was chosen for int8: method and layers."""
+    """What it was computed in, and what was chosen for int8: method and layers."""
     machine: str
     created: str
 
@@ -79,6 +80,11 @@ class VerifiedEngine:
     def agreement(self) -> float:
         """The share of test images with the same class as by torch, a fraction in [0, 1]."""
         return self.num_agree / self.num_images
+
+    @property
+    def in_bfloat16(self) -> bool:
+        """Whether it was computed in bfloat16, so that a machine without would answer otherwise, or slowly."""
+        return BFLOAT16 in self.how
 
     @property
     def speedup(self) -> float:

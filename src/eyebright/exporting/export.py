@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.bundle.engines import ONNX, ONNX_INT8, OPENVINO, OPENVINO_INT8, TORCH
+from eyebright.bundle.engines import BFLOAT16, ONNX, ONNX_INT8, OPENVINO, OPENVINO_INT8, TORCH
 from eyebright.bundle.manifest import WEIGHTS
 from eyebright.bundle.store import LoadedBundle
 from eyebright.embedding.embed import computes_bfloat16
@@ -31,7 +31,7 @@ class ExportedNetwork:
     content: bytes | None
     """Of the file; None if it runs the bundle's weights."""
     how: str
-    """What was chosen for int8, in words."""
+    """What it is computed in, and what was chosen for int8, in words."""
 
 
 def export(
@@ -57,7 +57,7 @@ def export(
         if not computes_bfloat16("cpu"):
             raise ExportError("this machine does not compute in bfloat16: torch stays as it is, in float32")
         engine = TorchEngine(loaded.model, manifest.preprocessing, bfloat16=True)
-        return ExportedNetwork(engine=engine, content=None, how="bfloat16, channels last")
+        return ExportedNetwork(engine=engine, content=None, how=f"{BFLOAT16}, channels last")
     try:
         from eyebright.exporting.onnx_graph import build_onnx
         from eyebright.exporting.quantize import describe, quantize
@@ -85,8 +85,10 @@ def export(
     content = graph.SerializeToString()
     if to == OPENVINO:
         name = OPENVINO if calibration is None else OPENVINO_INT8
-        return ExportedNetwork(
-            engine=OpenvinoEngine(content, manifest, name=name, shown=name), content=content, how=how
-        )
+        opened = OpenvinoEngine(content, manifest, name=name, shown=name)
+        # OpenVINO decides by the processor, and `load` must not run in bfloat16 what was compared in float32.
+        floats = {"f32": "float32", "bf16": BFLOAT16}.get(opened.precision, opened.precision)
+        how = floats if calibration is None else f"{how}, the rest in {floats}"
+        return ExportedNetwork(engine=opened, content=content, how=how)
     name = ONNX if calibration is None else ONNX_INT8
     return ExportedNetwork(engine=OnnxEngine(content, manifest, name=name, shown=name), content=content, how=how)
