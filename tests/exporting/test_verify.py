@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -114,3 +115,38 @@ def test_embeddings_that_point_another_way_are_refused(name: str, bound: float) 
             require_same_answers(embeddings, max_drop=100)
     with pytest.raises(ExportError, match="no numbers"):
         require_same_answers(compare(TORCH, name, embeddings=[[math.nan, 0.0], *EMBEDDINGS[1:]]), max_drop=100)
+
+
+def test_nothing_is_timed_while_images_are_still_decoded() -> None:
+    decoding = [True]
+    timed: list[tuple[str, bool, int]] = []
+
+    class Timed(Spelled):
+        def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            timed.append((self.name, decoding[0], len(images)))
+            return super().run(images)
+
+        def run_and_embed(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            return Spelled.run(self, images), self._embeddings[images[:, 0, 0, 0]]
+
+    def stream() -> Iterator[Batch]:
+        pixels, labels = numbered(0, [0, 1, 1, 1])
+        for _ in range(9):
+            yield pixels, labels
+        decoding[0] = False
+
+    verify(
+        Timed("onnx", TORCH),
+        Timed("torch", TORCH),
+        stream(),
+        total=36,
+        weights_sha256="",
+        how="",
+        machine="",
+        created="",
+        progress=SilentProgress(),
+    )
+    assert not any(early for _, early, _ in timed)
+    batches = [name for name, _, count in timed if count == 4]
+    assert batches.count("onnx") == batches.count("torch") == 1 + 4 * 3
+    assert [name for name, _, count in timed if count == 1].count("onnx") == 9

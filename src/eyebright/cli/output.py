@@ -340,7 +340,7 @@ def print_export(export: Export) -> None:
     console = _console()
     console.print(table)
     print_line()
-    print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images, decoded before, in turns.")
+    print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images; timed in turns, decoded before.")
     print_line(f"Export:      {export.path}")
 
 

@@ -25,6 +25,7 @@ MIN_COSINE = 0.999
 MIN_COSINE_ROUNDED = 0.95
 """The same in int8 or bfloat16, where ResNet-50's are 0.985 to 0.998: further off, novelty would be another's."""
 _SINGLES = 9
+_TIMED_BATCHES, _ROUNDS = 4, 3
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -41,7 +42,7 @@ def verify(
     created: str,
     progress: Progress,
 ) -> VerifiedEngine:
-    """Run an engine and torch in float32 on the same images, and compare answers and speed.
+    """Run an engine and torch in float32 on the same images, and compare answers; then time both on the first few.
 
     Args:
         engine: the exported one.
@@ -56,38 +57,31 @@ def verify(
         KeyboardInterrupt: a stop was requested.
     """
     progress.start(f"comparing {engine.name} with torch", total)
-    seconds: dict[str, list[float]] = {"engine": [], "torch": []}
+    held: list[NDArray[np.uint8]] = []
     count = agree = correct = torch_correct = 0
     difference = largest = 0.0
     cosine = 1.0
-    single: NDArray[np.uint8] | None = None
-    for number, (pixels, labels) in enumerate(batches):
-        if progress.stop_requested:
-            raise KeyboardInterrupt
-        if single is None:
-            single = pixels[:1].copy()
-            engine.run(pixels)  # the first run sets things up, and is not timed
-            torch.run(pixels)
-        turns = [("engine", engine), ("torch", torch)]
-        logits: dict[str, NDArray[np.float32]] = {}
-        embedded: dict[str, NDArray[np.float32]] = {}
-        for name, runs in turns if number % 2 else reversed(turns):
-            began = time.perf_counter()
-            logits[name], embedded[name] = runs.run_and_embed(pixels)
-            seconds[name].append((time.perf_counter() - began) / len(pixels))
-        found, wanted = logits["engine"].argmax(axis=1), logits["torch"].argmax(axis=1)
+    for pixels, labels in batches:
+        _heed(progress)
+        if len(held) < _TIMED_BATCHES:
+            held.append(pixels.copy(order="K"))
+        logits, embedded = engine.run_and_embed(pixels)
+        torch_logits, torch_embedded = torch.run_and_embed(pixels)
+        found, wanted = logits.argmax(axis=1), torch_logits.argmax(axis=1)
         count += len(labels)
         agree += int((found == wanted).sum())
         correct += int((found == labels).sum())
         torch_correct += int((wanted == labels).sum())
         # np.maximum and np.minimum, since Python's would lose a NaN.
-        difference = float(np.maximum(difference, np.abs(logits["engine"] - logits["torch"]).max()))
-        cosine = float(np.minimum(cosine, _cosines(embedded["engine"], embedded["torch"]).min()))
-        largest = max(largest, float(np.abs(logits["torch"]).max()))
+        difference = float(np.maximum(difference, np.abs(logits - torch_logits).max()))
+        cosine = float(np.minimum(cosine, _cosines(embedded, torch_embedded).min()))
+        largest = max(largest, float(np.abs(torch_logits).max()))
         progress.advance(count)
     progress.finish()
-    if single is None:
+    if not held:
         raise DataError("there are no test images that can be read to compare the export on; give labelled images")
+    # Only now, since whoever decodes the batches works ahead beside whatever runs on them.
+    seconds, torch_seconds = _time_in_turns((engine, torch), held, progress)
     return VerifiedEngine(
         engine=engine.name,
         file=None,
@@ -100,14 +94,35 @@ def verify(
         largest_logit=largest,
         lowest_cosine=cosine,
         size_bytes=0,
-        latency_seconds=_latency(engine, single),
-        images_per_second=1 / statistics.median(seconds["engine"]),
-        torch_latency_seconds=_latency(torch, single),
-        torch_images_per_second=1 / statistics.median(seconds["torch"]),
+        latency_seconds=_latency(engine, held[0][:1]),
+        images_per_second=1 / seconds,
+        torch_latency_seconds=_latency(torch, held[0][:1]),
+        torch_images_per_second=1 / torch_seconds,
         how=how,
         machine=machine,
         created=created,
     )
+
+
+def _heed(progress: Progress) -> None:
+    if progress.stop_requested:
+        raise KeyboardInterrupt
+
+
+def _time_in_turns(
+    engines: tuple[Engine, Engine], batches: list[NDArray[np.uint8]], progress: Progress
+) -> tuple[float, float]:
+    """Seconds an image of each engine, the medians over batches in memory, beginning in turns."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for engine in engines:
+        engine.run(batches[0])  # the first run sets things up, and is not timed
+    for turn, pixels in enumerate(_ROUNDS * batches):
+        _heed(progress)
+        for number in (0, 1) if turn % 2 else (1, 0):
+            began = time.perf_counter()
+            engines[number].run(pixels)
+            seconds[number].append((time.perf_counter() - began) / len(pixels))
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
 def _cosines(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray[np.float64]:
