@@ -14,7 +14,7 @@ from PIL import Image
 import eyebright as eb
 from eyebright.bundle.engines import read_engines
 from eyebright.bundle.manifest import find_bundle, read_manifest, write_manifest
-from eyebright.errors import BundleError, DataError, ExportError, SettingsError
+from eyebright.errors import BundleError, DataError, ExportError, MissingExtraError, SettingsError
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
 from eyebright.jobs.export import Export, export
@@ -267,3 +267,15 @@ def test_what_can_not_be_asked_for(folder: Path) -> None:
         export(folder, to="tflite")
     with pytest.raises(ExportError, match="int8 is there for onnx and openvino"):
         export(folder, to="torch", int8=True)
+
+
+def test_what_is_missing_here_is_said_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyebright.exporting.export.computes_bfloat16", lambda _: False)
+    with pytest.raises(ExportError, match="does not compute in bfloat16"):
+        export(tmp_path / "nowhere", to="torch")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"eyebright\[openvino\]"):
+        export(tmp_path / "nowhere", to="openvino")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"eyebright\[export\]"):
+        export(tmp_path / "nowhere")

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.bundle.engines import TORCH, VerifiedEngine, add_engine
+from eyebright.bundle.engines import VerifiedEngine, add_engine
 from eyebright.bundle.manifest import WEIGHTS, Manifest, find_bundle
 from eyebright.bundle.store import load_bundle
 from eyebright.data.cache import iter_squares
 from eyebright.data.samples import UNASSIGNED, SampleTable
 from eyebright.data.sources import read_samples
-from eyebright.errors import DataError, ExportError, SettingsError, nearest, printable
-from eyebright.exporting.export import FORMATS
+from eyebright.errors import DataError, ExportError, printable
 from eyebright.exporting.export import export as export_network
+from eyebright.exporting.export import require_export
 from eyebright.exporting.verify import Batch, require_same_answers, verify
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
@@ -67,17 +67,15 @@ def export(
         progress: told how far it is, and asked whether to stop.
 
     Raises:
-        ExportError: the answers differ; nothing is kept.
+        SettingsError: there is no such format.
+        ExportError: the answers differ, and nothing is kept; or this machine can't compute what is asked for.
         DataError: the images are gone, have changed, or there are none to calibrate or to test on.
         BundleError: the classifier is damaged or absent.
         MissingExtraError: what writes the format is not installed.
         OutputError: the bundle can't be written.
     """
     progress = progress or SilentProgress()
-    if to not in FORMATS:
-        raise SettingsError(f'there is no export to "{to}"; {nearest(to, FORMATS)}')
-    if int8 and to == TORCH:
-        raise ExportError("int8 is there for onnx and openvino; give --to onnx --int8, or leave --int8 out")
+    require_export(to, int8=int8)
     folder = find_bundle(Path(run))
     loaded = load_bundle(folder)
     manifest = loaded.manifest
