@@ -133,3 +133,10 @@ def test_every_column_of_a_feature_map_is_sampled_alike(width: int) -> None:
 def test_few_values_are_all_taken() -> None:
     values = np.arange(2 * 7 * 7, dtype=np.float32).reshape(1, 2, 7, 7)
     assert thin_out(values).tolist() == values.reshape(-1).tolist()
+
+
+def test_no_more_threads_are_taken_than_are_wanted(graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eyebright.exporting.quantize import _open
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert _open(graph).get_session_options().intra_op_num_threads == 1

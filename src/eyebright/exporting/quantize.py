@@ -21,10 +21,11 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from eyebright.calibration.temperature import log_softmax
 from eyebright.errors import DataError
+from eyebright.inference.onnx_engine import INPUT, LOGITS, threads_wanted
 from eyebright.progress import Progress
 
-INPUT, LOGITS = "images", "logits"
 _BATCH = 8
 _BINS = 2048
 _LEVELS = 256
@@ -134,15 +135,8 @@ def _attempt(
 
 def divergence(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
     """Mean Kullback-Leibler divergence in nats of one graph's answers from another's; logits (N, K) of both."""
-    p, q = _log_softmax(wanted), _log_softmax(found)
+    p, q = log_softmax(wanted.astype(np.float64)), log_softmax(found.astype(np.float64))
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted: NDArray[np.float64] = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted
 
 
 def _ends(model: onnx.ModelProto) -> list[str]:
@@ -186,6 +180,7 @@ def _run(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float3
 def _open(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads_wanted()
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
