@@ -219,12 +219,14 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], class_names
 def _write_shards(shards: Shards, predictions: Iterator[Prediction], class_names: Sequence[str], kind: str) -> int:
     """Answers part by part; how many there were."""
     total = 0
-    while part := list(islice(predictions, SHARD_IMAGES)):
+    while True:
         text = io.StringIO(newline="")
-        count, errors = _write_part(text, part, class_names, kind)
+        # As they come: an answer holds a number for each class by name, many times the size of its line.
+        count, errors = _write_part(text, islice(predictions, SHARD_IMAGES), class_names, kind)
+        if count == 0:
+            return total
         shards.add(text.getvalue().encode("utf-8", "surrogateescape"), errors=errors)
         total += count
-    return total
 
 
 def _write_part(
