@@ -18,7 +18,7 @@ from eyebright.errors import DataError, ExportError
 from eyebright.inference.engine import Engine
 from eyebright.progress import Progress
 
-MAX_DIFFERENCE = 1e-3
+MAX_DIFFERENCE = 1e-4
 """How far a logit in float32 may be off, as a share of the largest: rounding is a hundredth of that."""
 MIN_COSINE = 0.999
 """Between an embedding in float32 and torch's: rounding leaves 1.000000."""
