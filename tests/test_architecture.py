@@ -31,6 +31,7 @@ WITHOUT_TORCH = (
     "eyebright.calibration.*",
     "eyebright.processor",
     "eyebright.writing",
+    "eyebright.locking",
     "eyebright.page",
     "eyebright.page.*",
     "eyebright.data",

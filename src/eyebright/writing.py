@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from eyebright.errors import OutputError, printable
+
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL)
+"""What systems say where a folder can't hold links."""
 
 
 @contextmanager
@@ -84,21 +88,46 @@ def refuse_existing(path: Path) -> None:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that was not there, whole or not at all.
+    """Write a file that was not there, whole or not at all, even if the process is killed on the way.
 
     Raises:
         OutputError: it is there, or can't be written.
     """
+    scratch = path.with_name(f".{path.name}.new")
+    refuse_existing(path)
     with writing(path):
         try:
-            with path.open("xb") as file:
-                try:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except BaseException:
-                    path.unlink(missing_ok=True)
-                    raise
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _name_new(scratch, path)
+            sync_folder(path.parent)
         except FileExistsError:
             refuse_existing(path)
+            raise
+        finally:
+            with suppress(OSError):
+                scratch.unlink(missing_ok=True)
+
+
+def _name_new(scratch: Path, path: Path) -> None:
+    """Give a finished file its name, unless the name is taken: by a link, which never replaces anything.
+
+    Raises:
+        FileExistsError: it is taken.
+    """
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Some memory cards and network folders have no links: a name taken first by an empty file, then replaced.
+        path.open("xb").close()
+        try:
+            os.replace(scratch, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
             raise

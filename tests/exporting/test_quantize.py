@@ -18,6 +18,7 @@ from eyebright.exporting.quantize import (
     least_squares_range,
     percentile_range,
     quantize,
+    thin_out,
 )
 from eyebright.models.catalog import build_model
 from eyebright.models.protocol import Network
@@ -117,3 +118,25 @@ def test_divergence_is_zero_for_equal_answers_and_grows_with_what_is_between() -
     assert divergence(logits, logits + 7) == pytest.approx(0, abs=1e-9)
     near, far = divergence(logits, logits * 1.1), divergence(logits, logits * 2)
     assert 0 < near < far
+
+
+@pytest.mark.parametrize("width", [7, 14, 28, 56, 112, 224, 77, 1001, 17017, 1])
+def test_every_column_of_a_feature_map_is_sampled_alike(width: int) -> None:
+    rows = -(-40_000 // width) * 19
+    columns = np.broadcast_to(np.arange(width, dtype=np.float32), (1, 1, rows, width))
+    counts = np.bincount(thin_out(columns).astype(np.int64), minlength=width)
+    assert counts.min() > 0
+    assert counts.max() - counts.min() <= 1
+    assert counts.sum() < columns.size / 6
+
+
+def test_few_values_are_all_taken() -> None:
+    values = np.arange(2 * 7 * 7, dtype=np.float32).reshape(1, 2, 7, 7)
+    assert thin_out(values).tolist() == values.reshape(-1).tolist()
+
+
+def test_no_more_threads_are_taken_than_are_wanted(graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eyebright.exporting.quantize import _open
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert _open(graph).get_session_options().intra_op_num_threads == 1

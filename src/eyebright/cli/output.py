@@ -254,6 +254,8 @@ def print_export(export: Export) -> None:
     table.add_row("same class as torch", "", f"{verified.num_agree:,} of {count:,}")
     table.add_row("accuracy (95 % interval)", accuracy(verified.torch_correct), accuracy(verified.num_correct))
     table.add_row("largest logit, and off by", f"{verified.largest_logit:.3g}", f"{verified.largest_difference:.2g}")
+    if verified.lowest_cosine is not None:
+        table.add_row("embeddings, lowest cosine", "", f"{verified.lowest_cosine:.4f}")
     table.add_row("size", "", f"{verified.size_bytes / 1e6:.1f} MB")
     table.add_row("one image", *latencies)
     table.add_row("images a second", *speeds)
@@ -261,7 +263,7 @@ def print_export(export: Export) -> None:
     screen = console()
     screen.print(table)
     print_line()
-    print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images, decoded before, in turns.")
+    print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images; timed in turns, decoded before.")
     print_line(f"Export:      {export.path}")
 
 

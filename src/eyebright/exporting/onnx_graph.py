@@ -23,12 +23,12 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from eyebright.errors import ModelError
+from eyebright.inference.onnx_engine import EMBEDDING, INPUT, LOGITS
 from eyebright.models.layers import fold_batch_norm
 from eyebright.preprocess import Preprocessing
 
 OPSET = 17  # 2022: every runtime of today reads it
 IR_VERSION = 8
-INPUT, LOGITS, EMBEDDING = "images", "logits", "embedding"
 
 
 def build_onnx(

@@ -21,14 +21,15 @@ from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from eyebright.calibration.temperature import log_softmax
 from eyebright.errors import DataError
+from eyebright.inference.onnx_engine import INPUT, LOGITS, threads_wanted
 from eyebright.progress import Progress
 
-INPUT, LOGITS = "images", "logits"
 _BATCH = 8
 _BINS = 2048
 _LEVELS = 256
-_EVERY = 7  # the histograms take every 7th value: tens of millions an image are more than they need
+_STEPS = (7, 11, 13, 17, 19)  # the histograms take every so manieth value: tens of millions are more than they need
 _CUT_OFF = 1e-4  # percentile: the share of values that lies outside the range
 _SHARES = np.linspace(1.0, 0.2, 81)
 """Of the whole range: what is tried."""
@@ -134,15 +135,8 @@ def _attempt(
 
 def divergence(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
     """Mean Kullback-Leibler divergence in nats of one graph's answers from another's; logits (N, K) of both."""
-    p, q = _log_softmax(wanted), _log_softmax(found)
+    p, q = log_softmax(wanted.astype(np.float64)), log_softmax(found.astype(np.float64))
     return float((np.exp(p) * (p - q)).sum(axis=1).mean())
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted: NDArray[np.float64] = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted
 
 
 def _ends(model: onnx.ModelProto) -> list[str]:
@@ -186,6 +180,7 @@ def _run(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float3
 def _open(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads_wanted()
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -219,8 +214,7 @@ def _find_ranges(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Pr
                 if not histograms:
                     low[row], high[row] = min(low[row], values.min()), max(high[row], values.max())
                     continue
-                flat = values.reshape(-1)
-                bins = (flat[::_EVERY] if flat.size > 4 * _BINS else flat) - np.float32(low[row])
+                bins = thin_out(values) - np.float32(low[row])
                 bins *= np.float32(per_value[row])
                 counts[row] += np.bincount(np.minimum(bins.astype(np.int64), _BINS - 1), minlength=_BINS)
             done += len(batch)
@@ -236,6 +230,18 @@ def _find_ranges(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Pr
         method: {name: choose(float(low[row]), float(high[row]), counts[row]) for row, name in enumerate(order)}
         for method, choose in methods.items()
     }
+
+
+def thin_out(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Some of very many values, (any shape) -> (n,), from every column of a feature map alike.
+
+    The step shares no factor with the width: 7, which divides the width of every map of a 224-pixel image, would take
+    the same columns of every row, and of maps 7 wide only the one at the border, beside which there are zeros.
+    """
+    flat = values.reshape(-1)
+    if flat.size <= 4 * _BINS:
+        return flat
+    return flat[:: next(step for step in _STEPS if values.shape[-1] % step)]
 
 
 def percentile_range(low: float, high: float, counts: NDArray[np.int64]) -> Range:
