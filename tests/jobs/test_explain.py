@@ -38,6 +38,19 @@ def test_an_answer_is_explained_as_it_is_given(run: Run, photos: Path, tmp_path:
     assert (tmp_path / "p.html").read_text(encoding="utf-8") == explained.html
 
 
+def test_the_curves_begin_at_the_probability_that_is_answered(run: Run, photos: Path) -> None:
+    """Calibrated on both sides; what is left of a difference is bfloat16's rounding."""
+    calibration = eb.load(run.folder).calibration
+    assert calibration is not None
+    assert abs(calibration.temperature - 1) > 0.02
+    with Image.open(photos / "red" / "00.png") as red, Image.open(photos / "blue" / "00.png") as blue:
+        unsure = np.asarray(Image.blend(red, blue, 0.5))
+    (found,) = explain(run.folder, unsure).explanations
+    assert found.prediction.confidence is not None
+    whole = found.maps[0].faithfulness.deletion[0]
+    assert abs(whole - found.prediction.confidence) < 0.005
+
+
 def test_the_network_looks_where_the_colour_is(run: Run) -> None:
     """A picture of which only the lower half is red: what speaks for red lies there."""
     pixels = np.full((28, 28, 3), 60, dtype=np.uint8)

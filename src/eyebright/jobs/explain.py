@@ -134,12 +134,14 @@ def explain(
     folder = Path(run)
     bundle = load_bundle(folder)
     manifest = bundle.manifest
+    calibration = read_calibration(find_bundle(folder), manifest)
     explainer = Explainer(
         bundle.model,
         manifest.preprocessing,
         manifest.class_names,
         layer=layer,
         several_labels=manifest.several_labels,
+        temperature=1.0 if calibration is None else calibration.temperature,
     )
     classes = explainer.class_names
     wanted = _Wanted(
@@ -157,7 +159,6 @@ def explain(
         notes = (f"The first {MOST:,} of {count:,} images are explained; a page holds no more.",)
         progress.warn(notes[0])
         count, decoded = MOST, islice(decoded, MOST)
-    calibration = read_calibration(find_bundle(folder), manifest)
     predictor = Predictor(TorchEngine(bundle.model, manifest.preprocessing), manifest, calibration)
     trained_on = None if similar is False else _training_images(folder, bundle, similar, progress)
     explanations = []
