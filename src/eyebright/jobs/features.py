@@ -43,6 +43,8 @@ CHANNELS = 4
 MOST_IMAGES = 400
 """Of a data set, taken evenly."""
 EXCITING = 6
+_NAMED = 5
+"""Images that could not be read and are called by name."""
 _PAINTED = 112
 """Side of a painted picture in pixels, or what the network sees if that is less."""
 
@@ -129,7 +131,10 @@ def features(
         answers = {stage: found[0] for stage, found in reader.read(preprocessing.normalise(seen)).items()}
         name = os.path.basename(os.fsdecode(image)) if isinstance(image, str | os.PathLike) else "the image"
     table, notes = _data_of(subject, data)
-    peaks = None if table is None else _respond(reader, table, preprocessing, progress)
+    peaks = None
+    if table is not None:
+        peaks, table, more = _respond(reader, table, preprocessing, progress)
+        notes += more
     stages = []
     chosen = {
         stage: asked.get(stage, ()) if asked else _choose(stage, sizes[stage][0], peaks, answers)
@@ -224,19 +229,33 @@ def _data_of(subject: _Subject, data: Data | None) -> tuple[SampleTable | None, 
 
 def _respond(
     reader: FeatureReader, table: SampleTable, preprocessing: Preprocessing, progress: Progress
-) -> dict[str, NDArray[np.float32]]:
+) -> tuple[dict[str, NDArray[np.float32]] | None, SampleTable | None, tuple[str, ...]]:
+    """What excites each channel how much, of which samples that is known, and which could not be read."""
     progress.start("looking at the images", len(table))
+    readable: list[int] = []
+    unreadable: list[int] = []
 
     def batches() -> Iterator[NDArray[np.float32]]:
-        for squares, _ in iter_squares(table.store, table.names, preprocessing, batch_size=BATCH):
+        start = 0
+        for squares, errors in iter_squares(table.store, table.names, preprocessing, batch_size=BATCH):
             if progress.stop_requested:
                 raise KeyboardInterrupt
-            # An image that can't be read is all zeros: grey excites no channel more than a real image does.
-            yield preprocessing.normalise(preprocessing.crop(squares))
+            # An image that can't be read is all zeros, which is black: an image like others to the network.
+            places = [place for place in range(len(squares)) if place not in errors]
+            readable.extend(start + place for place in places)
+            unreadable.extend(start + place for place in errors)
+            start += len(squares)
+            if places:
+                yield preprocessing.normalise(preprocessing.crop(squares[places]))
 
-    found = reader.respond(batches(), progress.advance)
+    found = reader.respond(batches(), lambda _: progress.advance(len(readable) + len(unreadable)))
     progress.finish()
-    return found
+    notes: tuple[str, ...] = ()
+    if unreadable:
+        names = [table.store.locate(table.names[row]) for row in unreadable]
+        listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+        notes = (f"{len(names):,} of {len(table):,} images could not be read and take no part: {listed}.",)
+    return (found, table.take(readable), notes) if readable else (None, None, notes)
 
 
 def _choose(
