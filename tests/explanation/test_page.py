@@ -31,7 +31,9 @@ def explanation(name: str = "photos/a.png", label: str = "cat", side: int = 60) 
     found = Attribution(method="grad-cam", values=values, grid=(7, 7), layer="layer4", label=label)
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     return Explanation(
-        prediction=Prediction(name=name, label=label, confidence=0.9, probabilities={label: 0.9, "dog": 0.1}),
+        prediction=Prediction(
+            name=name, label=label, confidence=0.9, probabilities={label: 0.9, "dog": 0.1}, labels=(label,)
+        ),
         image=pixels,
         label=label,
         maps=(JudgedMap(attribution=found, faithfulness=FAITHFUL),),
@@ -70,6 +72,26 @@ def test_one_image_is_asked_about_by_its_class() -> None:
     page = render_explanations([explanation()], SUBJECT)
     assert "<h1>Why <bdi>cat</bdi>?</h1>" in page
     assert "Are the maps to be trusted?" not in page
+
+
+def test_an_image_that_has_none_of_the_classes_is_not_said_to_have_been_asked_about() -> None:
+    found = explanation()
+    page = render_explanations([replace(found, prediction=replace(found.prediction, label=None, labels=()))], SUBJECT)
+    assert "<h1>What speaks for <bdi>cat</bdi>?</h1>" in page
+    assert "none of the classes is likely enough; the likeliest is explained" in page
+    assert "asked for" not in page
+
+
+def test_an_answer_is_not_called_asked_for_and_never_why_not() -> None:
+    found = explanation()
+    both = replace(found, prediction=replace(found.prediction, labels=("dog", "cat"), label="dog"))
+    page = render_explanations([both], SUBJECT)
+    assert "<h1>Why <bdi>cat</bdi>?</h1>" in page
+    assert "asked for" not in page
+    assert "Why not" not in page
+    assert "<bdi>cat</bdi> rather than <bdi>dog</bdi>?" in page
+    other = render_explanations([replace(found, prediction=replace(found.prediction, labels=("dog",)))], SUBJECT)
+    assert "(asked for; not its answer)" in other
 
 
 def test_hostile_names_are_text() -> None:

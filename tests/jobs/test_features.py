@@ -29,7 +29,7 @@ def test_a_run_is_shown_with_its_own_images(run: Run, photos: Path, tmp_path: Pa
             assert peaks == sorted(peaks, reverse=True)
             assert all(Path(image.name).is_file() for image in channel.exciting)
     # What this red image excites more than others do is red images' own.
-    labels = [image.label for image in found.stages[-1].shown[0].exciting]
+    labels = [label for image in found.stages[-1].shown[0].exciting for label in image.labels]
     assert labels.count("red") >= 4
     assert (tmp_path / "p.html").read_text(encoding="utf-8") == learned.html
 

@@ -110,7 +110,7 @@ def explain(
         methods: names of `METHODS`, "all", or "auto", which is the one that suits the network.
         layer: whose map Grad-CAM and its relatives draw; by default the deepest that is fine enough.
         label: the class to explain; by default each image's own answer.
-        against: the class to weigh it against; by default the likeliest other.
+        against: the class to weigh it against; by default the likeliest other, of several labels one that is no answer.
         similar: whether to find the training images that are most alike, which looks at all of them again; or where
             they are now.
         piped: the bytes of one image, or paths, where "-" is among the images.
@@ -244,12 +244,13 @@ def _explain_one(
         unread = Prediction(name=name, label=None, confidence=None, probabilities={}, error=square.reason)
         return Explanation(prediction=unread, image=None, label="")
     prediction = replace(predictor.predict_square(square), name=name)
-    ranked = [explainer.class_names.index(known) for known in prediction.probabilities]
-    label = ranked[0] if wanted.label is None else wanted.label
-    against = next(other for other in ranked if other != label) if wanted.against is None else wanted.against
+    label = explainer.class_names.index(next(iter(prediction.probabilities))) if wanted.label is None else wanted.label
+    against = wanted.against
+    if against is None:
+        against = _choose_against(prediction, label, explainer.class_names, predictor.manifest.several_labels)
     image = explainer.prepare(square)
     maps = [explainer.attribute(image, label, method=method) for method in wanted.methods]
-    contrast = None if against == label else explainer.attribute(image, label, against=against)
+    contrast = None if against in (None, label) else explainer.attribute(image, label, against=against)
     seen = predictor.preprocessing.crop(square[None])[0]
     return Explanation(
         prediction=prediction,
@@ -258,6 +259,12 @@ def _explain_one(
         maps=tuple(explainer.judge(image, attribution) for attribution in maps),
         contrast=contrast,
     )
+
+
+def _choose_against(prediction: Prediction, label: int, class_names: Sequence[str], several: bool) -> int | None:
+    """The likeliest other class; where an image may have several, "why not round?" is no question if it is round."""
+    skipped = {class_names[label], *(prediction.labels if several else ())}
+    return next((class_names.index(name) for name in prediction.probabilities if name not in skipped), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +308,7 @@ def _training_images(folder: Path, bundle: LoadedBundle, similar: bool | Data, p
     return _TrainingImages(
         bundle,
         tuple(table.store.locate(table.names[row]) for row in rows),
-        tuple(table.classes[table.labels[row]] for row in rows),
+        tuple(", ".join(table.labels_of(row)) for row in rows.tolist()),
         squares.images[rows],
         embeddings,
     )

@@ -347,7 +347,7 @@ def _find_exciting(
         number: tuple(
             Exciting(
                 name=table.store.locate(table.names[row]),
-                label=table.classes[table.labels[row]],
+                labels=table.labels_of(row),
                 image=_in_colour(seen[row]),
                 box=outline(maps[row][place], side, max(1, side // 8)),
                 peak=float(peaks[row, number]),
