@@ -82,13 +82,15 @@ def test_without_its_images_a_run_is_shown_and_says_so(run: Run, tmp_path: Path)
 @pytest.mark.parametrize(
     ("asked", "error", "words"),
     [
-        ({"network": "nowhere"}, BundleError, "no folder nowhere"),
+        ({"network": "./nowhere"}, BundleError, "no folder nowhere"),
+        ({"network": "nowhere"}, ModelError, 'no network and no folder named "nowhere"'),
+        ({"network": "resnet51"}, ModelError, 'did you mean "resnet50"?'),
         ({"network": "resnet18"}, ModelError, "resnet18 has no starter weights"),
         ({"channels": ["stage9:1"]}, SettingsError, 'no stage "stage9"'),
         ({"steps": -1}, SettingsError, "-1 steps"),
         ({"image": "missing.png"}, ImageError, "missing.png"),
         ({"data": "missing"}, DataError, "missing: does not exist"),
-        ({"out": "p.png"}, OutputError, "end the name in .html"),
+        ({"out": "p.png"}, OutputError, "p.png: features are shown as .html; end the name in it"),
     ],
 )
 def test_what_cannot_be_shown_is_one_clear_error(

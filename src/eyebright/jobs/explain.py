@@ -37,7 +37,7 @@ from eyebright.jobs.state import read_state
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
 from eyebright.progress import Progress, SilentProgress
-from eyebright.writing import refuse_existing, write_new
+from eyebright.writing import check_new, write_new
 
 FORMATS = (".html", ".png")
 MOST = 500
@@ -193,14 +193,9 @@ def check_target(path: Path, count: int) -> str:
     Raises:
         OutputError: no such format is written, or there is such a file.
     """
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise OutputError(
-            f"{printable(str(path))}: explanations are written as .html or .png; end the name in one of them"
-        )
+    suffix = check_new(path, FORMATS, "explanations are written")
     if suffix == ".png" and count > 1:
         raise OutputError(f"{printable(str(path))}: a .png shows one image, and there are {count:,}; write .html")
-    refuse_existing(path)
     return suffix
 
 

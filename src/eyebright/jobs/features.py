@@ -18,7 +18,7 @@ from eyebright.data.decode import decode_anything
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.drawing.activations import picture_activation
-from eyebright.errors import DataError, ModelError, OutputError, SettingsError, printable
+from eyebright.errors import DataError, ModelError, SettingsError, printable
 from eyebright.explanation.features import (
     BATCH,
     FeatureReader,
@@ -30,13 +30,13 @@ from eyebright.explanation.features import (
 from eyebright.explanation.features_page import Exciting, Features, ShownChannel, ShownStage, render_features
 from eyebright.explanation.maximise import STEPS, maximise
 from eyebright.jobs.given import Data, describe_data
+from eyebright.jobs.network import find_network, list_starters
 from eyebright.jobs.state import read_state
-from eyebright.models.catalog import MODELS, find_model
-from eyebright.models.published import list_weights
+from eyebright.models.catalog import find_model
 from eyebright.models.weights import load_pretrained
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
-from eyebright.writing import refuse_existing, write_new
+from eyebright.writing import check_new, write_new
 
 CHANNELS = 4
 """Of each stage, where none are asked for."""
@@ -109,7 +109,7 @@ def features(
 
     Raises:
         BundleError: the run is damaged or absent.
-        ModelError: a network without starter weights.
+        ModelError: no such network, or one without starter weights.
         SettingsError: no such stage or channel, or steps below zero.
         DataError: the data can't be used.
         ImageError: the image can't be read.
@@ -181,19 +181,13 @@ def check_target(path: Path) -> None:
     Raises:
         OutputError: it is not .html, or there is such a file.
     """
-    if path.suffix.lower() != ".html":
-        raise OutputError(f"{printable(str(path))}: features are shown on a page; end the name in .html")
-    refuse_existing(path)
+    check_new(path, (".html",), "features are shown")
 
 
 def _find(network: str | os.PathLike[str]) -> _Subject:
-    path = Path(network)
-    try:
-        entry = None if path.exists() or len(path.parts) > 1 else find_model(os.fspath(network))
-    except ModelError:
-        entry = None
+    entry = find_network(network)
     if entry is not None:
-        starters = [name for name in MODELS if any(weights.url is None for weights in list_weights(name))]
+        starters = list_starters()
         if entry.name not in starters:
             raise ModelError(
                 f"{entry.name} has no starter weights, so there is nothing that it has learned; give the folder of a "
@@ -202,6 +196,7 @@ def _find(network: str | os.PathLike[str]) -> _Subject:
         loaded = load_pretrained(entry.name, "starter", num_classes=1000)
         title = f"{entry.title}, starter weights"
         return _Subject(title=title, reader=FeatureReader(loaded.model), preprocessing=loaded.preprocessing, data=None)
+    path = Path(network)
     bundle = load_bundle(path)
     state = read_state(path)
     return _Subject(
