@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from eyebright.bundle.calibrated import read_calibration
 from eyebright.bundle.manifest import find_bundle
 from eyebright.bundle.store import LoadedBundle, load_bundle
+from eyebright.calibration.novelty import unit_rows
 from eyebright.data.cache import read_squares
 from eyebright.data.decode import decode, decode_anything, decode_array
 from eyebright.data.disk_cache import SquareCache
 from eyebright.data.kept_files import FOLDER
+from eyebright.data.samples import SampleTable
 from eyebright.embedding.embed import embed
 from eyebright.errors import ImageError, OutputError, SettingsError, printable
 from eyebright.explanation.attribution import METHODS, Explanation, Method, SimilarImage
@@ -37,6 +39,8 @@ from eyebright.jobs.state import read_state
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
 from eyebright.progress import Progress, SilentProgress
+from eyebright.settings import load_settings
+from eyebright.training.settings import Settings
 from eyebright.writing import check_new, write_new
 
 FORMATS = (".html", ".png")
@@ -161,19 +165,22 @@ def explain(
         count, decoded = MOST, islice(decoded, MOST)
     predictor = Predictor(TorchEngine(bundle.model, manifest.preprocessing), manifest, calibration)
     trained_on = None if similar is False else _training_images(folder, bundle, similar, progress)
-    explanations = []
+    explanations: list[Explanation] = []
+    squares: dict[int, NDArray[np.uint8]] = {}
     progress.start("explaining", count)
     for name, square in decoded:
         if progress.stop_requested:
             raise KeyboardInterrupt
         if count == 1 and isinstance(square, ImageError):
             raise square
-        explanation = _explain_one(name, square, predictor, explainer, wanted)
         if trained_on is not None and not isinstance(square, ImageError):
-            explanation = replace(explanation, similar=trained_on.nearest(square, explanation.name))
-        explanations.append(explanation)
+            squares[len(explanations)] = square
+        explanations.append(_explain_one(name, square, predictor, explainer, wanted))
         progress.advance(len(explanations))
     progress.finish()
+    if trained_on is not None and squares:
+        for place, similar_images in zip(squares, trained_on.nearest(list(squares.values())), strict=True):
+            explanations[place] = replace(explanations[place], similar=similar_images)
     explained = Explained(
         explanations=tuple(explanations),
         subject=replace(_subject(folder, bundle, explainer, layer is None, command), notes=notes),
@@ -262,28 +269,44 @@ def _choose_against(prediction: Prediction, label: int, class_names: Sequence[st
     return next((class_names.index(name) for name in prediction.probabilities if name not in skipped), None)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _TrainingImages:
-    """What a run was trained on, as the network sees it."""
+    """M images that a run was trained on, as the network sees them."""
 
     bundle: LoadedBundle
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
-    squares: NDArray[np.uint8]
+    table: SampleTable
+    images: NDArray[np.uint8]
+    """(N, R, R, C), which may be mapped from a file: only the rows that are shown are to be read."""
+    rows: NDArray[np.int64]
+    """(M,) those of them that could be read."""
     embeddings: NDArray[np.float32]
+    """(M, D) rows of length 1."""
 
-    def nearest(self, square: NDArray[np.uint8], name: str) -> tuple[SimilarImage, ...]:
-        """The images most like a square (R, R, C), without itself."""
+    def nearest(self, squares: Sequence[NDArray[np.uint8]]) -> list[tuple[SimilarImage, ...]]:
+        """The images most like each square (R, R, C), without itself."""
+        own = embed(self.bundle.model, np.stack(squares), np.arange(len(squares)), self.bundle.manifest.preprocessing)
+        return [
+            self._show(square, find_nearest(embedding, self.embeddings, SIMILAR + 1))
+            for square, embedding in zip(squares, unit_rows(own), strict=True)
+        ]
+
+    def _show(self, square: NDArray[np.uint8], found: Sequence[tuple[int, float]]) -> tuple[SimilarImage, ...]:
         preprocessing = self.bundle.manifest.preprocessing
-        own = embed(self.bundle.model, square[None], np.zeros(1, np.int64), preprocessing)[0]
-        found = []
-        for row, similarity in find_nearest(own, self.embeddings, SIMILAR + 1):
-            if np.array_equal(self.squares[row], square):
+        shown = []
+        for place, similarity in found:
+            row = int(self.rows[place])
+            if np.array_equal(self.images[row], square):
                 continue  # the image itself
-            seen = preprocessing.crop(self.squares[row][None])[0]
-            shown = seen.repeat(3, axis=2) if seen.shape[-1] == 1 else seen
-            found.append(SimilarImage(name=self.names[row], label=self.labels[row], similarity=similarity, image=shown))
-        return tuple(found[:SIMILAR])
+            seen = preprocessing.crop(self.images[row][None])[0]
+            shown.append(
+                SimilarImage(
+                    name=self.table.store.locate(self.table.names[row]),
+                    label=", ".join(self.table.labels_of(row)),
+                    similarity=similarity,
+                    image=seen.repeat(3, axis=2) if seen.shape[-1] == 1 else seen,
+                )
+            )
+        return tuple(shown[:SIMILAR])
 
 
 def _training_images(folder: Path, bundle: LoadedBundle, similar: bool | Data, progress: Progress) -> _TrainingImages:
@@ -295,17 +318,20 @@ def _training_images(folder: Path, bundle: LoadedBundle, similar: bool | Data, p
             "--similar out, or give the folder of a run"
         )
     records = [record for record in runs.read_sample_records(folder / runs.SAMPLES) if record.split == "train"]
-    table = prepare_again(data, records, progress).table
+    prepared = prepare_again(data, records, progress)
     preprocessing = bundle.manifest.preprocessing
-    squares = read_squares(table, preprocessing, progress=progress, cache=SquareCache(cache_folder() / FOLDER))
+    cached = load_settings(Settings, file=folder / runs.SETTINGS).data.cache
+    squares = read_squares(
+        prepared.table,
+        preprocessing,
+        progress=progress,
+        digests=prepared.digests,
+        cache=SquareCache(cache_folder() / FOLDER) if cached else None,
+    )
     rows = np.flatnonzero(squares.readable)
     embeddings = embed(bundle.model, squares.images, rows, preprocessing, progress=progress)
     return _TrainingImages(
-        bundle,
-        tuple(table.store.locate(table.names[row]) for row in rows),
-        tuple(", ".join(table.labels_of(row)) for row in rows.tolist()),
-        squares.images[rows],
-        embeddings,
+        bundle=bundle, table=prepared.table, images=squares.images, rows=rows, embeddings=unit_rows(embeddings)
     )
 
 
