@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.bundle.calibrated import read_calibration
-from eyebright.bundle.manifest import find_bundle
+from eyebright.bundle.engines import TORCH, read_engines
+from eyebright.bundle.manifest import Manifest, find_bundle
 from eyebright.bundle.store import LoadedBundle, load_bundle
 from eyebright.calibration.novelty import unit_rows
 from eyebright.data.cache import read_squares
@@ -29,6 +30,7 @@ from eyebright.explanation.explain import Explainer, find_class, find_methods
 from eyebright.explanation.neighbours import find_nearest
 from eyebright.explanation.overlay import write_sheet
 from eyebright.explanation.page import Subject, render_explanations
+from eyebright.inference.load import choose_engine
 from eyebright.inference.predictor import Prediction, Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
@@ -102,6 +104,7 @@ def explain(
     against: str | None = None,
     similar: bool | Data = False,
     piped: bytes = b"",
+    engine: str | None = None,
     out: str | os.PathLike[str] | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -118,6 +121,8 @@ def explain(
         similar: whether to find the training images that are most alike, which looks at all of them again; or where
             they are now.
         piped: the bytes of one image, or paths, where "-" is among the images.
+        engine: what gave the answers that these are explanations of; by default what `eyebright.load` takes. Only torch
+            has gradients, so it is asked anew, and where it is not torch that answered, the page says so.
         out: also write this .html file, or for one image this .png file.
         command: what the user typed, for the page.
         progress: is told how far it is, and asked whether to stop.
@@ -158,9 +163,9 @@ def explain(
     count, decoded = _decode(images, piped, bundle)
     if out is not None:
         check_target(Path(out), count)
-    notes: tuple[str, ...] = ()
+    notes = _note_engine(folder, manifest, engine)
     if count > MOST:
-        notes = (f"The first {MOST:,} of {count:,} images are explained; a page holds no more.",)
+        notes = (f"The first {MOST:,} of {count:,} images are explained; a page holds no more.", *notes)
         progress.warn(notes[0])
         count, decoded = MOST, islice(decoded, MOST)
     predictor = Predictor(TorchEngine(bundle.model, manifest.preprocessing), manifest, calibration)
@@ -204,6 +209,17 @@ def check_target(path: Path, count: int) -> str:
     if suffix == ".png" and count > 1:
         raise OutputError(f"{printable(str(path))}: a .png shows one image, and there are {count:,}; write .html")
     return suffix
+
+
+def _note_engine(folder: Path, manifest: Manifest, engine: str | None) -> tuple[str, ...]:
+    """That the answers may be others than those explained, where another engine gives them."""
+    answered = engine or choose_engine(read_engines(find_bundle(folder), manifest))
+    if answered == TORCH:
+        return ()
+    return (
+        f"Explained is what torch answers; {answered}, which predict uses here, may differ a little from it. With "
+        "--engine torch both are the same.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
