@@ -13,7 +13,6 @@ from eyebright.explanation.attribution import Attribution, Explanation, Faithful
 from eyebright.explanation.page import Subject, faithfulness_in_words, render_explanations
 from eyebright.inference.predictor import Prediction
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '"><script>alert(1)</script><img src=http://example.com/x.png>'
 FAITHFUL = Faithfulness(
     fractions=(0.0, 0.25, 0.5, 0.75, 1.0),
@@ -101,28 +100,23 @@ def test_hostile_names_are_text() -> None:
 
 
 @pytest.mark.browser
-def test_in_a_browser_nothing_is_fetched_and_the_maps_can_be_faded(tmp_path: Path) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_in_a_browser_nothing_is_fetched_and_the_maps_can_be_faded(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "p.html"
     path.write_text(render_explanations([explanation(HOSTILE, HOSTILE), explanation()], SUBJECT), encoding="utf-8")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page: Any = browser.new_page(viewport={"width": 390, "height": 800})
-        wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append("dialog"))
-        page.on("request", lambda request: wrong.extend([request.url] if request.url.startswith("http") else []))
-        page.goto(path.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        opacity = "getComputedStyle(document.querySelector('.tint')).opacity"
-        assert page.evaluate(opacity) == "1"
-        page.locator("#strength").focus()
-        page.keyboard.press("Home")
-        assert page.evaluate(opacity) == "0"
-        page.emulate_media(media="print")
-        assert not page.locator("#desk").is_visible()
-        assert wrong == []
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append("dialog"))
+    page.on("request", lambda request: wrong.extend([request.url] if request.url.startswith("http") else []))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    opacity = "getComputedStyle(document.querySelector('.tint')).opacity"
+    assert page.evaluate(opacity) == "1"
+    page.locator("#strength").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate(opacity) == "0"
+    page.emulate_media(media="print")
+    assert not page.locator("#desk").is_visible()
+    assert wrong == []
+    page.close()
