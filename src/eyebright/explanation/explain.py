@@ -111,9 +111,19 @@ class Explainer:
         )
 
     def judge(self, image: Tensor, attribution: Attribution) -> JudgedMap:
-        """A map with how faithful it is, against a random one."""
-        label = self.class_names.index(attribution.label)
-        return JudgedMap(attribution=attribution, faithfulness=self._judge.measure(image, attribution, label))
+        """A map with how faithful it is, against random ones."""
+        return self.judge_all(image, [attribution])[0]
+
+    def judge_all(self, image: Tensor, attributions: Sequence[Attribution]) -> tuple[JudgedMap, ...]:
+        """Maps of one image and class, each with how faithful it is; sooner than one after the other."""
+        if not attributions:
+            return ()
+        (label,) = {attribution.label for attribution in attributions}
+        measured = self._judge.measure_all(image, attributions, self.class_names.index(label))
+        return tuple(
+            JudgedMap(attribution=attribution, faithfulness=faithfulness)
+            for attribution, faithfulness in zip(attributions, measured, strict=True)
+        )
 
     def classify(self, images: Tensor) -> Tensor:
         """(N, C, S, S) -> probabilities (N, K), calibrated; in bfloat16 where the processor has it: there are many."""

@@ -274,7 +274,7 @@ def _explain_one(
         prediction=prediction,
         image=seen.repeat(3, axis=2) if seen.shape[-1] == 1 else seen,
         label=explainer.class_names[label],
-        maps=tuple(explainer.judge(image, attribution) for attribution in maps),
+        maps=explainer.judge_all(image, maps),
         contrast=contrast,
     )
 
