@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eyebright.errors import OutputError
-from eyebright.writing import refuse_existing, sync_folder, whole, write_new, write_text
+from eyebright.writing import check_new, refuse_existing, sync_folder, whole, write_new, write_text
 
 
 def no_room(_: int) -> None:
@@ -73,6 +73,19 @@ def test_a_new_file_never_takes_the_place_of_another(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first"
     assert not (tmp_path / "nowhere").exists()
     refuse_existing(tmp_path / "c.txt")
+
+
+def test_what_could_not_be_written_is_refused_before_there_is_anything(tmp_path: Path) -> None:
+    assert check_new(tmp_path / "a.HTML", (".html", ".png"), "maps are written") == ".html"
+    with pytest.raises(
+        OutputError, match=r"a\.gif: maps are written as \.svg, \.html or \.png; end the name in one of them"
+    ):
+        check_new(tmp_path / "a.gif", (".svg", ".html", ".png"), "maps are written")
+    with pytest.raises(OutputError, match=r"a: maps are written as \.html; end the name in it"):
+        check_new(tmp_path / "a", (".html",), "maps are written")
+    (tmp_path / "a.html").touch()
+    with pytest.raises(OutputError, match=r"a\.html exists already"):
+        check_new(tmp_path / "a.html", (".html",), "maps are written")
 
 
 def test_the_names_in_a_folder_are_kept_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -85,6 +85,31 @@ def refuse_existing(path: Path) -> None:
             f"{printable(str(path))} exists already and nothing is ever overwritten; "
             "give another --out, or remove it first"
         )
+
+
+def check_new(path: Path, endings: Sequence[str], what: str) -> str:
+    """Make sure that a file can be written under this name before there is anything to write.
+
+    Args:
+        path: the file.
+        endings: those that can be written, such as (".html", ".png").
+        what: what is written, for the message: "drawings are written".
+
+    Returns:
+        Its ending in small letters.
+
+    Raises:
+        OutputError: it ends in none of them, or is there already.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in endings:
+        *others, last = endings
+        listed = (
+            f"{', '.join(others)} or {last}; end the name in one of them" if others else f"{last}; end the name in it"
+        )
+        raise OutputError(f"{printable(str(path))}: {what} as {listed}")
+    refuse_existing(path)
+    return suffix
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -13,7 +13,6 @@ from eyebright.explanation.attribution import Attribution, Explanation, Faithful
 from eyebright.explanation.page import Subject, faithfulness_in_words, render_explanations
 from eyebright.inference.predictor import Prediction
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '"><script>alert(1)</script><img src=http://example.com/x.png>'
 FAITHFUL = Faithfulness(
     fractions=(0.0, 0.25, 0.5, 0.75, 1.0),
@@ -31,7 +30,9 @@ def explanation(name: str = "photos/a.png", label: str = "cat", side: int = 60) 
     found = Attribution(method="grad-cam", values=values, grid=(7, 7), layer="layer4", label=label)
     pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     return Explanation(
-        prediction=Prediction(name=name, label=label, confidence=0.9, probabilities={label: 0.9, "dog": 0.1}),
+        prediction=Prediction(
+            name=name, label=label, confidence=0.9, probabilities={label: 0.9, "dog": 0.1}, labels=(label,)
+        ),
         image=pixels,
         label=label,
         maps=(JudgedMap(attribution=found, faithfulness=FAITHFUL),),
@@ -72,6 +73,26 @@ def test_one_image_is_asked_about_by_its_class() -> None:
     assert "Are the maps to be trusted?" not in page
 
 
+def test_an_image_that_has_none_of_the_classes_is_not_said_to_have_been_asked_about() -> None:
+    found = explanation()
+    page = render_explanations([replace(found, prediction=replace(found.prediction, label=None, labels=()))], SUBJECT)
+    assert "<h1>What speaks for <bdi>cat</bdi>?</h1>" in page
+    assert "none of the classes is likely enough; the likeliest is explained" in page
+    assert "asked for" not in page
+
+
+def test_an_answer_is_not_called_asked_for_and_never_why_not() -> None:
+    found = explanation()
+    both = replace(found, prediction=replace(found.prediction, labels=("dog", "cat"), label="dog"))
+    page = render_explanations([both], SUBJECT)
+    assert "<h1>Why <bdi>cat</bdi>?</h1>" in page
+    assert "asked for" not in page
+    assert "Why not" not in page
+    assert "<bdi>cat</bdi> rather than <bdi>dog</bdi>?" in page
+    other = render_explanations([replace(found, prediction=replace(found.prediction, labels=("dog",)))], SUBJECT)
+    assert "(asked for; not its answer)" in other
+
+
 def test_hostile_names_are_text() -> None:
     page = render_explanations([explanation(HOSTILE, HOSTILE)], SUBJECT)
     assert "<script>alert" not in page
@@ -79,28 +100,23 @@ def test_hostile_names_are_text() -> None:
 
 
 @pytest.mark.browser
-def test_in_a_browser_nothing_is_fetched_and_the_maps_can_be_faded(tmp_path: Path) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_in_a_browser_nothing_is_fetched_and_the_maps_can_be_faded(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "p.html"
     path.write_text(render_explanations([explanation(HOSTILE, HOSTILE), explanation()], SUBJECT), encoding="utf-8")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page: Any = browser.new_page(viewport={"width": 390, "height": 800})
-        wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append("dialog"))
-        page.on("request", lambda request: wrong.extend([request.url] if request.url.startswith("http") else []))
-        page.goto(path.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        opacity = "getComputedStyle(document.querySelector('.tint')).opacity"
-        assert page.evaluate(opacity) == "1"
-        page.locator("#strength").focus()
-        page.keyboard.press("Home")
-        assert page.evaluate(opacity) == "0"
-        page.emulate_media(media="print")
-        assert not page.locator("#desk").is_visible()
-        assert wrong == []
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append("dialog"))
+    page.on("request", lambda request: wrong.extend([request.url] if request.url.startswith("http") else []))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    opacity = "getComputedStyle(document.querySelector('.tint')).opacity"
+    assert page.evaluate(opacity) == "1"
+    page.locator("#strength").focus()
+    page.keyboard.press("Home")
+    assert page.evaluate(opacity) == "0"
+    page.emulate_media(media="print")
+    assert not page.locator("#desk").is_visible()
+    assert wrong == []
+    page.close()

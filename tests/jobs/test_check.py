@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.train import train
 
-CHROMIUM = Path("/usr/bin/chromium")
 QUICK = ["training.epochs=1", "network.width=small"]
 
 
@@ -195,17 +193,6 @@ def test_a_decision_for_a_class_that_is_not_there_names_the_nearest(faulty: Path
     with pytest.raises(DataError, match='line 2 has the label "redd", which no image has; did you mean "red"'):
         train(faulty, model="cnn", out=tmp_path / "r", decisions=file)
     assert not (tmp_path / "r").exists()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.browser

@@ -17,6 +17,7 @@ from eyebright.bundle.manifest import find_bundle, read_manifest, write_manifest
 from eyebright.errors import BundleError, DataError, ExportError, MissingExtraError, SettingsError
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
+from eyebright.jobs.explain import explain
 from eyebright.jobs.export import Export, export
 from eyebright.jobs.predict import predict
 from eyebright.jobs.train import Run
@@ -60,6 +61,18 @@ def test_an_export_is_verified_on_the_test_images_and_kept(exported: tuple[Path,
     assert made["onnx-int8"].verified.size_bytes < 0.4 * made["onnx"].verified.size_bytes
     bundle = find_bundle(folder)
     assert [engine.engine for engine in read_engines(bundle, read_manifest(bundle))] == ["onnx", "onnx-int8"]
+
+
+def test_an_explanation_says_that_another_engine_answers(
+    exported: tuple[Path, dict[str, Export]], run: Run, photos: Path
+) -> None:
+    folder, _ = exported
+    path = photos / "red" / "03.png"
+    (note,) = explain(folder, path).subject.notes
+    assert f"{eb.load(folder).engine}, which predict uses here, may differ" in note
+    assert note in explain(folder, path).html
+    assert explain(folder, path, engine="torch").subject.notes == ()
+    assert explain(run.folder, path).subject.notes == ()
 
 
 def test_the_same_image_gets_the_same_answer_by_every_road(

@@ -18,6 +18,7 @@ from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.explain import explain
 from eyebright.jobs.export import export
+from eyebright.jobs.features import features
 from eyebright.jobs.predict import predict, prediction_to_dict, write_predictions
 from eyebright.jobs.train import Run, resume, train
 from eyebright.progress import SilentProgress
@@ -154,6 +155,29 @@ def test_an_answer_of_several_labels_is_explained(run: Run) -> None:
     red = explain(run.folder, pixels, label="red").explanations[0]
     covered = red.maps[0].faithfulness.deletion
     assert covered[0] == pytest.approx(red.prediction.probabilities["red"], abs=0.02)
+
+
+def test_of_several_answers_none_is_weighed_against_another(run: Run) -> None:
+    random = np.random.default_rng(13)
+    scenes = [pixels for pixels, present in (draw_scene(random) for _ in range(20)) if len(present) == 2]
+    several = 0
+    for pixels in scenes:
+        (found,) = explain(run.folder, pixels).explanations
+        assert found.contrast is not None
+        assert found.contrast.against not in found.prediction.labels
+        several += len(found.prediction.labels) > 1
+    assert several >= 2
+
+
+def test_images_beside_an_explanation_name_all_their_classes(run: Run, scenes: Path) -> None:
+    with scenes.open(newline="") as file:
+        labels = {row["path"]: row["labels"].split("|") for row in csv.DictReader(file)}
+    (found,) = explain(run.folder, scenes.parent / "001.png", similar=True).explanations
+    assert all(other.label.split(", ") == sorted(labels[Path(other.name).name]) for other in found.similar)
+    shown = features(run.folder, data=scenes, steps=0).features.stages
+    exciting = [image for stage in shown for channel in stage.shown for image in channel.exciting]
+    assert all(sorted(image.labels) == sorted(labels[Path(image.name).name]) for image in exciting)
+    assert {len(image.labels) for image in exciting} >= {1, 2}
 
 
 def test_an_export_says_that_it_is_for_one_label(run: Run) -> None:

@@ -127,9 +127,9 @@ def predict(
                 total, errors = output.print_predictions(answers.predictions)
             else:
                 total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
-        if page is not None:
+        if page is not None and errors < total:  # else there is no answer to explain
             command = terminal.next_command(*sys.argv[1:])
-            explain(run, images, piped=piped, out=page, command=command, progress=progress)
+            explain(run, images, piped=piped, engine=engine, out=page, command=command, progress=progress)
             progress.say(f"Maps:        {page}")
     if errors:
         terminal.print_error(f"{errors:,} of {total:,} images could not be read")

@@ -89,6 +89,7 @@ class SimilarImage:
 
     name: str
     label: str
+    """Its class; where it has several, all of them."""
     similarity: float
     """The cosine of the two embeddings, in [-1, 1]."""
     image: NDArray[np.uint8] | None
@@ -103,7 +104,7 @@ class Explanation:
     image: NDArray[np.uint8] | None
     """(S, S, 3), as the network sees it."""
     label: str
-    """The class that is explained: the answer, unless another was asked for."""
+    """The class that is explained: the answer, unless another was asked for; the likeliest where none is the answer."""
     maps: tuple[JudgedMap, ...] = ()
     contrast: Attribution | None = None
     """Why this class and not another."""

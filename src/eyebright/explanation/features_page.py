@@ -26,7 +26,8 @@ class Exciting:
     """An image that excites a channel, and where."""
 
     name: str
-    label: str
+    labels: tuple[str, ...]
+    """Its class, or several."""
     image: NDArray[np.uint8]
     """(S, S, 3), as the network sees it."""
     box: tuple[int, int, int, int]
@@ -178,10 +179,10 @@ def _channel(channel: ShownChannel) -> str:
     figures = "".join(
         f'<figure title="{markup.text(found.name)}">'
         f"{thumbnail(draw_outline(found.image, found.box), _end_of(found.name), side=100)}"
-        f"<figcaption>{markup.name(found.label)}</figcaption></figure>"
+        f"<figcaption>{', '.join(map(markup.name, found.labels))}</figcaption></figure>"
         for found in channel.exciting
     )
-    labels = Counter(found.label for found in channel.exciting)
+    labels = Counter(label for found in channel.exciting for label in found.labels)
     said = ", ".join(f"{markup.name(label)} {count}" for label, count in labels.most_common(3))
     most = f'<p class="quiet">Most excited by: {said}</p>' if said else ""
     if channel.is_deaf:

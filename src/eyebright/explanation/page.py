@@ -58,14 +58,20 @@ def render_explanations(explanations: Sequence[Explanation], subject: Subject) -
         f"{_overview(readable)}{''.join(_article(number, found) for number, found in enumerate(readable))}"
         f"{_reading(subject)}</main>"
     )
-    plain = "Why these answers" if len(explanations) != 1 else f"Why {explanations[0].label or 'no answer'}"
+    one = explanations[0] if len(explanations) == 1 else None
+    plain = "Why these answers" if one is None else f"{_question(one)} {one.label or 'no answer'}"
     return build_page(f"{plain} – {subject.run}", body, style=style + backgrounds, script=script)
 
 
 def _title(explanations: Sequence[Explanation]) -> str:
     if len(explanations) == 1 and explanations[0].image is not None:
-        return f"Why {markup.name(explanations[0].label)}?"
+        return f"{_question(explanations[0])} {markup.name(explanations[0].label)}?"
     return f"Why these answers? {markup.plural(len(explanations), 'image')}"
+
+
+def _question(found: Explanation) -> str:
+    """What is asked about the explained class, which need not be an answer."""
+    return "Why" if found.image is None or found.label in found.prediction.labels else "What speaks for"
 
 
 def _lead(readable: Sequence[Explanation], subject: Subject) -> str:
@@ -143,11 +149,10 @@ def _article(number: int, found: Explanation) -> str:
     following = ", ".join(
         f"{markup.name(name)} {100 * share:.1f}&#160;%" for name, share in probabilities if name != found.label
     )
-    asked = "" if found.label == found.prediction.label else " (asked for; not its answer)"
     figures = [
         f'<figure class="card"><h3>What it sees</h3><div class="seen seen{number}{_tiny(found)}" role="img" '
         f'aria-label="{markup.text(_end_of(found.name))}"></div><figcaption>{markup.name(found.label)} '
-        f"<b>{_percent(found)}</b>{asked}<br>{f'then {following}' if following else ''}</figcaption></figure>"
+        f"<b>{_percent(found)}</b>{_standing(found)}<br>{following and f'then {following}'}</figcaption></figure>"
     ]
     figures += [_map(number, found, judged) for judged in found.maps]
     if found.contrast is not None:
@@ -156,6 +161,16 @@ def _article(number: int, found: Explanation) -> str:
         f'<section id="image{number}" class="image"><h2>{markup.name(_end_of(found.name))}</h2>'
         f'<div class="maps">{"".join(figures)}</div>{_similar(found)}</section>'
     )
+
+
+def _standing(found: Explanation) -> str:
+    """Why this class is explained, where it is not an answer."""
+    prediction = found.prediction
+    if found.label in prediction.labels:
+        return ""
+    if not prediction.labels and found.label == next(iter(prediction.probabilities)):
+        return " (none of the classes is likely enough; the likeliest is explained)"
+    return " (asked for; not its answer)"
 
 
 def _map(number: int, found: Explanation, judged: JudgedMap) -> str:
@@ -185,8 +200,10 @@ def faithfulness_in_words(found: Faithfulness, label: str) -> str:
 
 def _contrast(number: int, found: Explanation, contrast: Attribution) -> str:
     label, against = markup.name(contrast.label), markup.name(contrast.against or "")
+    is_answer = contrast.against in found.prediction.labels
+    title = f"{label} rather than {against}?" if is_answer else f"Why not {against}?"
     return (
-        f'<figure class="card"><h3>Why not {against}?</h3>{_stack(number, found, contrast)}<figcaption>'
+        f'<figure class="card"><h3>{title}</h3>{_stack(number, found, contrast)}<figcaption>'
         f'<span class="key for">speaks for {label}</span><br><span class="key other">speaks for {against}</span>'
         f"<br>By the difference of the two logits, in {markup.text(contrast.layer)}.</figcaption></figure>"
     )

@@ -60,7 +60,7 @@ def load(
         raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, LIBRARIES)}')
     manifest = read_manifest(folder, files=False)
     verified = read_engines(folder, manifest)
-    chosen = _fastest(verified) if engine is None else engine
+    chosen = choose_engine(verified) if engine is None else engine
     record = next((found for found in verified if found.engine == chosen), None)
     if record is None and chosen != TORCH:
         kind = f"--to {chosen.removesuffix('-bf16').replace('-int8', ' --int8')}"
@@ -71,8 +71,8 @@ def load(
     return Predictor(_OPENERS[chosen](folder, manifest, record), manifest, calibration)
 
 
-def _fastest(verified: tuple[VerifiedEngine, ...]) -> str:
-    """The name of the engine to take where none was asked for."""
+def choose_engine(verified: tuple[VerifiedEngine, ...]) -> str:
+    """The name of the engine that `load` takes where none is asked for."""
     installed = [found for found in verified if found.engine in LIBRARIES and find_spec(LIBRARIES[found.engine])]
     able = [found for found in installed if has_exact_int8() or found.engine not in (ONNX_INT8, OPENVINO_INT8)]
     able = [found for found in able if has_bfloat16() or not (found.in_bfloat16 or found.engine == TORCH_BF16)]
