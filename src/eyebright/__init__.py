@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eyebright.inference.predictor import Predictor as Predictor
     from eyebright.jobs.atlas import Atlas as Atlas
     from eyebright.jobs.atlas import atlas as atlas
+    from eyebright.jobs.bench import bench as bench
     from eyebright.jobs.check import Check as Check
     from eyebright.jobs.check import check as check
     from eyebright.jobs.compare import ComparedRuns as ComparedRuns
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from eyebright.jobs.train import resume as resume
     from eyebright.jobs.train import train as train
     from eyebright.preprocess import Preprocessing as Preprocessing
+    from eyebright.speed.report import SpeedReport as SpeedReport
     from eyebright.training.settings import Settings as Settings
 
 __version__ = "0.1.0"
@@ -66,7 +68,9 @@ _HOMES = {
     "Preprocessing": "preprocess",
     "Run": "jobs.train",
     "Settings": "training.settings",
+    "SpeedReport": "speed.report",
     "atlas": "jobs.atlas",
+    "bench": "jobs.bench",
     "check": "jobs.check",
     "compare": "jobs.compare",
     "compare_runs": "jobs.compare_runs",

@@ -18,6 +18,7 @@ STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings",
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
     "atlas": ["--out"],
+    "bench": ["--json", "--quick"],
     "cache": [],
     "check": ["--decisions", "--out", "--wrong-labels"],
     "compare": [*STEERING, "--kfold", "--models", "--no-baseline", "--resume", "--seeds"],
@@ -48,7 +49,9 @@ NAMES = [
     "Preprocessing",
     "Run",
     "Settings",
+    "SpeedReport",
     "atlas",
+    "bench",
     "check",
     "compare",
     "compare_runs",

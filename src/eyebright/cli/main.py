@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from eyebright import __version__
+from eyebright.cli.bench import bench
 from eyebright.cli.cache import cache
 from eyebright.cli.check import check
 from eyebright.cli.draw import atlas, draw
@@ -41,7 +42,7 @@ def cli() -> None:
 
 for command in (demo, check, train, compare, evaluate, predict, explain, features, export):
     cli.add_command(command)
-for command in (draw, atlas, models, runs, cache):
+for command in (draw, atlas, models, runs, cache, bench):
     cli.add_command(command)
 
 

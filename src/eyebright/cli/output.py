@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from eyebright.jobs.explain import Explained
     from eyebright.jobs.export import Export
     from eyebright.jobs.robustness import Robustness
+    from eyebright.speed.report import SpeedReport
+    from eyebright.speed.rounds import Spread
 
 PARTS_NAMED = 5  # of those that are worse than the whole
 VALUES_NAMED = 8  # of each column of a list of images; the report holds all
@@ -265,6 +267,48 @@ def print_export(export: Export) -> None:
     print_line()
     print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images; timed in turns, decoded before.")
     print_line(f"Export:      {export.path}")
+
+
+def print_speed(report: SpeedReport) -> None:
+    """The engines of a classifier beside each other, and what they were measured on."""
+    from rich.table import Table
+
+    from eyebright.page.markup import rate
+
+    def spread(found: Spread) -> str:
+        return f"{rate(found.median)} ({rate(found.low)} to {rate(found.high)})"
+
+    def milliseconds(value: float) -> str:
+        return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("engine", no_wrap=True)
+    names = ["file to label, images/s", "times", "network alone, images/s", "of peak"]
+    for name in (*names, "one image, p50", "p99", "first answer", "memory"):
+        table.add_column(name, justify="right")
+    for one in report.engines:
+        table.add_row(
+            one.engine,
+            spread(one.from_files),
+            f"{one.times:.2f}",
+            spread(one.alone),
+            "" if one.share_of_peak is None else f"{100 * one.share_of_peak:.0f} %",
+            milliseconds(one.one_image.median),
+            milliseconds(one.one_image.slow),
+            "" if one.first_seconds is None else f"{one.first_seconds:.2f} s",
+            "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
+        )
+    _console().print(table)
+    print_line()
+    work = "" if report.gigaflop is None else f", {report.gigaflop:.3g} GFLOP an image"
+    load = "" if report.load is None else f"; load {report.load[0]:.1f} before, {report.load[1]:.1f} after"
+    print_line(f"{report.model} at {report.image_size} pixels{work}; {report.num_images:,} images ({report.images}).")
+    print_line(f"Medians of {report.rounds:,} rounds with their quartiles, the engines in turns{load}.")
+    peaks = ", ".join(f"{rate(found)} GFLOP/s in {kind}" for kind, found in report.peaks.items())
+    print_line(f"Peak, the fastest matrix product: {peaks}.")
+    print_line(f"{report.machine}.")
+    for note in report.notes:
+        print_line(f"Note: {note}.")
 
 
 def print_explained(explained: Explained) -> None:

@@ -12,9 +12,9 @@ from eyebright.evaluation.evaluate import evaluate
 from eyebright.evaluation.facts import BASELINE, CurvePoint
 from eyebright.inference.descriptor_engine import DescriptorEngine
 from eyebright.inference.predictor import Predictor
-from eyebright.jobs.costs import measure_latency
 from eyebright.jobs.prepare import Prepared
 from eyebright.progress import Progress
+from eyebright.speed.costs import measure_latency
 from eyebright.training.baseline import fit_baseline
 from eyebright.training.settings import Settings
 

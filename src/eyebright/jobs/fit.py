@@ -26,7 +26,6 @@ from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
-from eyebright.jobs.costs import measure_latency, watch_memory
 from eyebright.jobs.measure import add_results, describe_contestant, measure_test, write_card
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import describe_machine, list_versions, now
@@ -35,6 +34,7 @@ from eyebright.jobs.state import OpenRun
 from eyebright.jobs.teach import teacher_of
 from eyebright.progress import Progress
 from eyebright.settings import to_toml
+from eyebright.speed.costs import measure_latency, watch_memory
 from eyebright.training.checkpoint import Checkpoints
 from eyebright.training.history import EpochRecord, HistoryWriter
 from eyebright.training.settings import Settings
