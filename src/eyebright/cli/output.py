@@ -298,7 +298,7 @@ def print_speed(report: SpeedReport) -> None:
             "" if one.first_seconds is None else f"{one.first_seconds:.2f} s",
             "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
         )
-    _console().print(table)
+    console().print(table)
     print_line()
     work = "" if report.gigaflop is None else f", {report.gigaflop:.3g} GFLOP an image"
     load = "" if report.load is None else f"; load {report.load[0]:.1f} before, {report.load[1]:.1f} after"
