@@ -39,7 +39,7 @@ class NetworkFacts:
     multiply_adds: int
     """For one image at `image_size`."""
     size_bytes: int
-    """Of the weights file as delivered."""
+    """Of the bundle: the weights and what goes with them."""
     train_seconds: float
     image_size: int
     """The side in pixels of the square that the network sees."""

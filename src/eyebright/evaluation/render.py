@@ -40,7 +40,7 @@ from eyebright.evaluation.mistakes import (
 from eyebright.evaluation.render_columns import render_columns
 from eyebright.evaluation.render_repeats import interval_words, pair_words, render_trainings
 from eyebright.evaluation.report import percent, trust_in_words
-from eyebright.evaluation.tables import render_costs, render_numbers, render_pairs, render_slices
+from eyebright.evaluation.tables import interval_bar, render_costs, render_numbers, render_pairs, render_slices
 from eyebright.page import markup
 
 
@@ -153,11 +153,7 @@ _NUMBER = ' class="number"'
 
 def _result_row(contestant: Contestant, *, top5: bool) -> str:
     report = contestant.report
-    low, high = (end * 100 for end in contestant.accuracy_ends)
-    bar = (
-        f'<span class="bar" aria-hidden="true"><i style="width:{contestant.accuracy * 100:.2f}%"></i>'
-        f'<b style="left:{low:.2f}%;width:{max(0.4, high - low):.2f}%"></b></span>'
-    )
+    bar = interval_bar(contestant.accuracy, *contestant.accuracy_ends, is_told=True)
     spread = spread_in_words(contestant)
     spread = f'<span class="spread-of">{spread}</span> ' if spread else ""
     accuracy = f"<strong>{percent(contestant.accuracy)}</strong> {spread}<small>{interval_of(contestant)}</small>{bar}"
@@ -285,9 +281,9 @@ def _measured(comparison: Comparison) -> str:
         f"<p>Accuracy is the share of test images whose likeliest class is their label, with Wilson's 95 % interval. "
         f"{pair}{top5}"
         "Macro F1 is the mean of all classes' F1, so that small classes count as much as large ones. "
-        "Its interval, and those of all numbers but shares, come from drawing the test images anew a thousand times, "
-        "class by class. Images per second include reading and decoding. An image that could not be read counts as an "
-        "error.</p>"
+        "Its interval, and those of all numbers but shares, come from drawing the test images anew up to a thousand "
+        "times, class by class. Images per second include reading and decoding. An image that could not be read counts "
+        "as an error.</p>"
         "<details><summary>Images per class, and how far confidences can be trusted</summary>"
         f"<p>Calibration error is the mean gap between confidence and accuracy: at 5 %, answers given with 90 % are "
         f"typically right 85 or 95 times in 100.</p><ul>{sureness}</ul>{render_class_counts(comparison)}</details>"

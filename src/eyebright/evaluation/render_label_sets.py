@@ -23,6 +23,7 @@ from eyebright.evaluation.label_sets_compare import (
 )
 from eyebright.evaluation.mistakes import end_of_place, read_or_none
 from eyebright.evaluation.report import percent
+from eyebright.evaluation.tables import interval_bar
 from eyebright.page import markup
 from eyebright.page.thumbnail import thumbnail
 
@@ -84,7 +85,9 @@ def _result_row(contestant: LabelSetsContestant) -> str:
         low, high = report.mean_average_precision_low, report.mean_average_precision_high
         average = f"<strong>{report.mean_average_precision:.3f}</strong>"
         if low is not None and high is not None:
-            average += f" <small>{low:.3f} to {high:.3f}</small>" + _bar(report.mean_average_precision, low, high)
+            average += f" <small>{low:.3f} to {high:.3f}</small>" + interval_bar(
+                report.mean_average_precision, low, high, is_told=True
+            )
     numbers = [
         ("macro F1", f"{report.macro_f1:.3f}"),
         ("all labels right", percent(report.exact_match)),
@@ -98,13 +101,6 @@ def _result_row(contestant: LabelSetsContestant) -> str:
         f'<tr role="row"><th role="rowheader" scope="row">{markup.text(contestant.title)}'
         f"<small>{markup.text(contestant.weights)}</small></th>"
         f'<td role="cell" class="accuracy">{average}</td>{cells}</tr>'
-    )
-
-
-def _bar(value: float, low: float, high: float) -> str:
-    return (
-        f'<span class="bar" aria-hidden="true"><i style="width:{value * 100:.2f}%"></i>'
-        f'<b style="left:{low * 100:.2f}%;width:{max(0.4, (high - low) * 100):.2f}%"></b></span>'
     )
 
 

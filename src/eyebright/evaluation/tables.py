@@ -163,11 +163,15 @@ def _slice_row(part: Slice) -> str:
     )
 
 
-def interval_bar(share: float, low: float, high: float) -> str:
-    """A bar up to a share, with its interval as a line; told in words to those who do not see it."""
-    words = f"{low * 100:.1f} to {high * 100:.1f} %"
+def interval_bar(share: float, low: float, high: float, *, is_told: bool = False) -> str:
+    """A bar up to a share, with its interval as a line.
+
+    Told in words to those who do not see it, unless the words stand beside it anyway.
+    """
+    words = markup.text(f"{low * 100:.1f} to {high * 100:.1f} %")
+    spoken = 'aria-hidden="true"' if is_told else f'role="img" aria-label="{words}" title="{words}"'
     return (
-        f'<span class="bar" role="img" aria-label="{markup.text(words)}" title="{markup.text(words)}">'
+        f'<span class="bar" {spoken}>'
         f'<i style="width:{share * 100:.2f}%"></i>'
         f'<b style="left:{low * 100:.2f}%;width:{max(0.4, (high - low) * 100):.2f}%"></b></span>'
     )
