@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from eyebright.data.samples import SampleTable
 from eyebright.errors import DataError, ImageError
+from eyebright.evaluation import label_sets
 from eyebright.evaluation.label_sets import LabelSetsReport, evaluate_label_sets, measure_precision
 from eyebright.evaluation.resample import average_precision
 from eyebright.evaluation.thresholds import choose_thresholds
@@ -49,6 +50,21 @@ def test_an_interval_holds_the_average_that_most_samples_of_its_size_have() -> N
         mean_held += mean.low <= truth.mean() <= mean.high
     assert 0.88 <= held / 300 <= 0.99
     assert 0.88 <= mean_held / 100 <= 1.0
+
+
+def test_very_many_answers_are_measured_without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, present = draw(50, 3, seed=2)
+    wanted = measure_precision(p, present)
+    monkeypatch.setattr(label_sets, "MOST_CELLS", 50 * 3 * label_sets.FEWEST_RESAMPLES)
+    averages, intervals, mean = measure_precision(p, present)
+    np.testing.assert_array_equal(averages, wanted[0])
+    assert mean is not None
+    assert not np.isnan(intervals).any()
+    monkeypatch.setattr(label_sets, "MOST_CELLS", 50 * 3 * label_sets.FEWEST_RESAMPLES - 1)
+    averages, intervals, mean = measure_precision(p, present)
+    np.testing.assert_array_equal(averages, wanted[0])
+    assert np.isnan(intervals).all()
+    assert mean is None
 
 
 def test_a_class_that_no_image_has_is_left_out_of_the_mean() -> None:

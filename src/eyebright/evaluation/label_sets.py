@@ -24,7 +24,10 @@ from eyebright.progress import Progress, SilentProgress
 
 MISTAKES_KEPT = 24
 RESAMPLES = 500
-_CHUNK = 20_000_000  # numbers in memory at once, for resampling
+FEWEST_RESAMPLES = 200
+MOST_CELLS = 200_000_000
+"""Draws times samples times classes; beyond, fewer draws are made, and below `FEWEST_RESAMPLES` none: ten seconds."""
+_CHUNK = 4_000_000  # numbers in memory at once, for resampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,24 +239,25 @@ def measure_precision(
 
     Returns:
         (K,) average precision, NaN for classes of no sample; (2, K) the ends of their intervals; and the interval of
-        their mean, None if there is none.
+        their mean. Of more than a million answers N x K there are no intervals: NaN, and None.
     """
     count, num_classes = p.shape
     once = np.ones((1, count), dtype=np.float32)
     averages = np.concatenate([average_precision(once, p[:, k], present[:, k]) for k in range(num_classes)])
+    intervals = np.full((2, num_classes), np.nan)
+    draws = min(RESAMPLES, MOST_CELLS // p.size)
+    if draws < FEWEST_RESAMPLES or np.isnan(averages).all():
+        return averages, intervals, None
     random = np.random.default_rng(seed)
-    drawn = np.full((RESAMPLES, num_classes), np.nan)
+    drawn = np.full((draws, num_classes), np.nan)
     step = max(1, _CHUNK // count)
-    for start in range(0, RESAMPLES, step):
-        size = min(step, RESAMPLES - start)
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
         weights = random.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float32)
         for k in range(num_classes):
             drawn[start : start + size, k] = average_precision(weights, p[:, k], present[:, k])
-    intervals = np.full((2, num_classes), np.nan)
     for k in np.flatnonzero(~np.isnan(averages)).tolist():
         intervals[:, k] = np.nanpercentile(drawn[:, k], (2.5, 97.5))
-    if np.isnan(averages).all():
-        return averages, intervals, None
     # A draw without any sample of a class says nothing of that class.
     means = [float(np.nanmean(row)) for row in drawn if not np.isnan(row).all()]
     low, high = np.percentile(means, (2.5, 97.5)).tolist()
@@ -271,12 +275,12 @@ def _describe(
 ) -> LabelResult:
     hits = int((answers[:, k] & present[:, k]).sum())
     support, predicted = int(present[:, k].sum()), int(answers[:, k].sum())
-    known = not np.isnan(averages[k])
+    known, bounded = not np.isnan(averages[k]), not np.isnan(intervals[0, k])
     return LabelResult(
         name=name,
         average_precision=float(averages[k]) if known else None,
-        average_precision_low=float(intervals[0, k]) if known else None,
-        average_precision_high=float(intervals[1, k]) if known else None,
+        average_precision_low=float(intervals[0, k]) if bounded else None,
+        average_precision_high=float(intervals[1, k]) if bounded else None,
         threshold=float(thresholds[k]),
         precision=_share(hits, predicted),
         recall=_share(hits, support),
