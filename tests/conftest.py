@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +18,18 @@ for name in [name for name in os.environ if name.startswith("EYEBRIGHT_")]:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Downloads of a test never land among the user's."""
     monkeypatch.setenv("EYEBRIGHT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def bright_and_dark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of small photos, 12 of each."""
+    import numpy as np  # here, where the number of threads is set
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("photos") / "light"
+    for label, name in enumerate(("bright", "dark")):
+        (root / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.random.default_rng([label, number]).integers(0, 100, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels + np.uint8(120 * (1 - label))).save(root / name / f"{number:02}.png")
+    return root
