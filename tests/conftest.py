@@ -34,3 +34,18 @@ def browser() -> Iterator[Any]:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def bright_and_dark(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of small photos, 12 of each."""
+    import numpy as np  # here, where the number of threads is set
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("photos") / "light"
+    for label, name in enumerate(("bright", "dark")):
+        (root / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.random.default_rng([label, number]).integers(0, 100, (20, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels + np.uint8(120 * (1 - label))).save(root / name / f"{number:02}.png")
+    return root
