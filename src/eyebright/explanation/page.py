@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -17,11 +15,10 @@ from eyebright.explanation.curves import render_faithfulness
 from eyebright.explanation.overlay import tint
 from eyebright.page import markup
 from eyebright.page.document import build_page
-from eyebright.page.thumbnail import thumbnail
+from eyebright.page.thumbnail import data_uri, is_tiny, shrink, thumbnail
 
 SIDE = 224
 """Of a picture in CSS pixels."""
-_TINY = 48  # images up to this side are shown enlarged, pixel by pixel, as in thumbnails
 _TINT_SIDE = 56  # maps are smooth: the browser enlarges them again
 _NEXT = 2
 
@@ -134,8 +131,8 @@ def _overview(readable: Sequence[Explanation]) -> str:
     )
     links = "".join(
         f'<li><a href="#image{number}"><span class="seen seen{number}{_tiny(found)}"></span>'
-        f"<span>{markup.name(_end_of(found.name))}<small>{markup.name(found.label)} {_percent(found)}</small></span>"
-        "</a></li>"
+        f"<span>{markup.name(markup.end_of_place(found.name))}"
+        f"<small>{markup.name(found.label)} {_percent(found)}</small></span></a></li>"
         for number, found in enumerate(readable)
     )
     return (
@@ -151,14 +148,14 @@ def _article(number: int, found: Explanation) -> str:
     )
     figures = [
         f'<figure class="card"><h3>What it sees</h3><div class="seen seen{number}{_tiny(found)}" role="img" '
-        f'aria-label="{markup.text(_end_of(found.name))}"></div><figcaption>{markup.name(found.label)} '
+        f'aria-label="{markup.text(markup.end_of_place(found.name))}"></div><figcaption>{markup.name(found.label)} '
         f"<b>{_percent(found)}</b>{_standing(found)}<br>{following and f'then {following}'}</figcaption></figure>"
     ]
     figures += [_map(number, found, judged) for judged in found.maps]
     if found.contrast is not None:
         figures.append(_contrast(number, found, found.contrast))
     return (
-        f'<section id="image{number}" class="image"><h2>{markup.name(_end_of(found.name))}</h2>'
+        f'<section id="image{number}" class="image"><h2>{markup.name(markup.end_of_place(found.name))}</h2>'
         f'<div class="maps">{"".join(figures)}</div>{_similar(found)}</section>'
     )
 
@@ -225,9 +222,9 @@ def _similar(found: Explanation) -> str:
     if not found.similar:
         return ""
     figures = "".join(
-        f'<figure class="mistake">{thumbnail(other.image, _end_of(other.name))}<figcaption>{markup.name(other.label)}'
-        f"<small>likeness {other.similarity:.2f}<br>{markup.name(_end_of(other.name))}</small></figcaption></figure>"
-        for other in found.similar
+        f'<figure class="mistake">{thumbnail(other.image, place)}<figcaption>{markup.name(other.label)}'
+        f"<small>likeness {other.similarity:.2f}<br>{markup.name(place)}</small></figcaption></figure>"
+        for other, place in ((other, markup.end_of_place(other.name)) for other in found.similar)
     )
     return (
         '<div class="strip"><h3>The most similar training images</h3><p class="quiet">By the cosine of what the head '
@@ -256,30 +253,15 @@ def _percent(found: Explanation) -> str:
 
 
 def _tiny(found: Explanation) -> str:
-    return " tiny" if found.image is not None and found.image.shape[0] <= _TINY else ""
-
-
-def _end_of(name: str) -> str:
-    """The last two parts of a path, which are what tells one image from another."""
-    return "/".join(name.replace("\\", "/").split("/")[-2:])
+    return " tiny" if found.image is not None and is_tiny(found.image) else ""
 
 
 def _encode(image: NDArray[np.uint8]) -> str:
-    """(S, S, 3) -> a data: URI."""
-    target = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    if max(picture.size) <= _TINY:
-        picture.save(target, format="PNG", optimize=True)
-        return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
-    picture.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
-    picture.save(target, format="JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
+    return data_uri(shrink(image, 2 * SIDE), as_photo=not is_tiny(image))
 
 
 def _encode_tint(attribution: Attribution) -> str:
-    target = io.BytesIO()
     colours = Image.fromarray(tint(attribution), "RGBA")
     if colours.width > _TINT_SIDE:
         colours = colours.resize((_TINT_SIDE, _TINT_SIDE), Image.Resampling.BOX)
-    colours.save(target, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
+    return data_uri(colours)

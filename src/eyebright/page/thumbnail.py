@@ -17,6 +17,12 @@ _TINY = 48
 """Images up to this side are kept as they are and shown enlarged, pixel by pixel."""
 
 
+def is_tiny(image: NDArray[np.uint8]) -> bool:
+    """Whether an image (H, W, 3) has so few pixels that each is to be seen."""
+    longest: int = max(image.shape[:2])
+    return longest <= _TINY
+
+
 def thumbnail(image: NDArray[np.uint8] | None, alt: str, *, side: int = SIDE) -> str:
     """An <img> with the picture inside it, or a box that says there is none.
 
@@ -27,20 +33,28 @@ def thumbnail(image: NDArray[np.uint8] | None, alt: str, *, side: int = SIDE) ->
     """
     if image is None:
         return '<span class="thumb none">no preview</span>'
-    height, width = image.shape[:2]
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    tiny = max(height, width) <= _TINY
-    target = io.BytesIO()
-    if tiny:
-        picture.save(target, format="PNG", optimize=True)
-    else:
-        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
-        picture.convert("RGB").save(target, format="JPEG", quality=85)
-    kind = "png" if tiny else "jpeg"
-    data = base64.b64encode(target.getvalue()).decode("ascii")
-    scale = side / max(picture.size) if tiny else 1
+    picture = shrink(image, side)
+    scale = side / max(picture.size) if is_tiny(image) else 1
     shown = f'width="{max(1, round(picture.width * scale))}" height="{max(1, round(picture.height * scale))}"'
     return (
-        f'<span class="thumb"><img {"class=tiny " if tiny else ""}src="data:image/{kind};base64,{data}" {shown} '
-        f'alt="{markup.text(alt)}"></span>'
+        f'<span class="thumb"><img {"class=tiny " if is_tiny(image) else ""}'
+        f'src="{data_uri(picture, as_photo=not is_tiny(image))}" {shown} alt="{markup.text(alt)}"></span>'
     )
+
+
+def shrink(image: NDArray[np.uint8], side: int) -> Image.Image:
+    """An image (H, W, 3) as a picture whose longest side is at most that long; a tiny one is left as it is."""
+    picture = Image.fromarray(np.ascontiguousarray(image))
+    if not is_tiny(image):
+        picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return picture
+
+
+def data_uri(picture: Image.Image, *, as_photo: bool = False) -> str:
+    """A picture as a data: URI for a page: PNG, or JPEG where it is a photo."""
+    target = io.BytesIO()
+    if as_photo:
+        picture.convert("RGB").save(target, format="JPEG", quality=85)
+    else:
+        picture.save(target, format="PNG", optimize=True)
+    return f"data:image/{'jpeg' if as_photo else 'png'};base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
