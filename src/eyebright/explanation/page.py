@@ -13,6 +13,7 @@ from PIL import Image
 from eyebright.explanation.attribution import TITLES, Attribution, Explanation, Faithfulness, JudgedMap, Method
 from eyebright.explanation.curves import render_faithfulness
 from eyebright.explanation.overlay import tint
+from eyebright.metrics import mean_interval
 from eyebright.page import markup
 from eyebright.page.document import build_page
 from eyebright.page.thumbnail import data_uri, is_tiny, shrink, thumbnail
@@ -21,6 +22,7 @@ SIDE = 224
 """Of a picture in CSS pixels."""
 _TINT_SIDE = 56  # maps are smooth: the browser enlarges them again
 _NEXT = 2
+_NUMBER = ' class="number"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,20 +117,18 @@ def _overview(readable: Sequence[Explanation]) -> str:
     for found in readable:
         for judged in found.maps:
             methods.setdefault(judged.attribution.method, []).append(judged.faithfulness)
-    rows = []
-    for method, measured in methods.items():
-        score = sum(found.score for found in measured) / len(measured)
-        random = sum(found.random_score for found in measured) / len(measured)
-        better = sum(found.score > found.random_score for found in measured)
-        rows.append(
-            f'<tr><th scope="row">{TITLES[method]}</th><td class="number">{score:.2f}</td>'
-            f'<td class="number">{random:.2f}</td><td class="number">{better:,} of {len(measured):,}</td></tr>'
+    rows = "".join(_overview_row(TITLES[method], measured) for method, measured in methods.items())
+    head = "".join(
+        f'<th scope="col"{kind}>{title}</th>'
+        for title, kind in (
+            ("method", ""),
+            ("insertion − deletion", _NUMBER),
+            ("random maps", _NUMBER),
+            ("difference (95&#160;% interval)", _NUMBER),
+            ("than random", ""),
         )
-    table = (
-        '<table class="plain"><thead><tr><th scope="col">method</th><th scope="col" class="number">insertion − deletion'
-        '</th><th scope="col" class="number">random maps</th><th scope="col" class="number">better than random</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+    table = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     links = "".join(
         f'<li><a href="#image{number}"><span class="seen seen{number}{_tiny(found)}"></span>'
         f"<span>{markup.name(markup.end_of_place(found.name))}"
@@ -138,6 +138,18 @@ def _overview(readable: Sequence[Explanation]) -> str:
     return (
         f'<section aria-labelledby="all"><h2 id="all">Are the maps to be trusted?</h2>'
         f'{markup.scroll_box("Faithfulness of each method", table)}<ul class="index">{links}</ul></section>'
+    )
+
+
+def _overview_row(title: str, measured: Sequence[Faithfulness]) -> str:
+    """One method over all images: its mean, that of random maps, and whether the difference may be chance."""
+    score = sum(found.score for found in measured) / len(measured)
+    random = sum(found.random_score for found in measured) / len(measured)
+    low, high = mean_interval([found.score - found.random_score for found in measured])
+    verdict = "better" if low > 0 else "<strong>worse</strong>" if high < 0 else "<strong>can't be told</strong>"
+    return (
+        f'<tr><th scope="row">{title}</th><td class="number">{score:.2f}</td><td class="number">{random:.2f}</td>'
+        f'<td class="number">{score - random:.2f} ({low:.2f} to {high:.2f})</td><td>{verdict}</td></tr>'
     )
 
 
@@ -186,12 +198,16 @@ def _map(number: int, found: Explanation, judged: JudgedMap) -> str:
 def faithfulness_in_words(found: Faithfulness, label: str) -> str:
     """What covering the brightest quarter does, as HTML."""
     quarter = next(place for place, share in enumerate(found.fractions) if share >= 0.25)
-    verdict = "better" if found.score > found.random_score else "<strong>no better</strong>"
+    lowest, highest = min(found.random_scores), max(found.random_scores)
+    verdict = "<strong>no better</strong> than the best"
+    if not lowest <= found.score <= highest:
+        verdict = "better than each" if found.score > highest else "<strong>worse</strong> than each"
     return (
         f"Covering its brightest {100 * found.fractions[quarter]:.0f}&#160;% takes {markup.name(label)} from "
         f"{100 * found.deletion[0]:.0f} to <b>{100 * found.deletion[quarter]:.0f}&#160;%</b>; covering as much at "
         f"random, to {100 * found.random_deletion[quarter]:.0f}&#160;%. Insertion − deletion: "
-        f"<b>{found.score:.2f}</b>, {verdict} than random maps ({found.random_score:.2f})."
+        f"<b>{found.score:.2f}</b>, {verdict} of {markup.plural(len(found.random_scores), 'random map')} "
+        f"({lowest:.2f} to {highest:.2f})."
     )
 
 
