@@ -15,11 +15,11 @@ from eyebright.inference.predictor import Prediction
 
 HOSTILE = '"><script>alert(1)</script><img src=http://example.com/x.png>'
 FAITHFUL = Faithfulness(
-    fractions=(0.0, 0.25, 0.5, 0.75, 1.0),
     deletion=(0.9, 0.2, 0.1, 0.1, 0.1),
     insertion=(0.1, 0.7, 0.9, 0.9, 0.9),
     random_deletion=(0.9, 0.8, 0.5, 0.3, 0.1),
     random_insertion=(0.1, 0.2, 0.3, 0.6, 0.9),
+    random_scores=(-0.2, -0.05, -0.11),
 )
 SUBJECT = Subject(run=f"run {HOSTILE}", network="ResNet-18", layer="layer4 (7 x 7 positions)", command=HOSTILE)
 
@@ -50,9 +50,22 @@ def test_a_map_is_told_in_words_with_what_chance_does() -> None:
     words = faithfulness_in_words(FAITHFUL, "<cat>")
     assert "brightest 25&#160;% takes <bdi>&lt;cat&gt;</bdi> from 90 to <b>20&#160;%</b>" in words
     assert "at random, to 80&#160;%" in words
-    assert "<b>0.53</b>, better than random maps (-0.12)" in words
-    worse = replace(FAITHFUL, random_deletion=FAITHFUL.deletion, random_insertion=FAITHFUL.insertion)
-    assert "<strong>no better</strong> than random maps (0.53)" in faithfulness_in_words(worse, "cat")
+    assert "<b>0.53</b>, better than each of 3 random maps (-0.20 to -0.05)" in words
+    among, below = replace(FAITHFUL, random_scores=(0.1, 0.2, 0.6)), replace(FAITHFUL, random_scores=(0.6, 0.7, 0.6))
+    assert "<strong>no better</strong> than the best of 3 random maps (0.10" in faithfulness_in_words(among, "cat")
+    assert "<strong>worse</strong> than each of 3 random maps (0.60" in faithfulness_in_words(below, "cat")
+
+
+def test_of_several_images_a_method_is_better_only_where_that_is_no_chance() -> None:
+    alike = [explanation(f"{number}.png") for number in range(4)]
+    page = render_explanations(alike, SUBJECT)
+    assert '<td class="number">0.65 (0.65 to 0.65)</td><td>better</td>' in page
+    other = replace(FAITHFUL, deletion=FAITHFUL.insertion, insertion=FAITHFUL.deletion)
+    turned = [replace(one, maps=(replace(one.maps[0], faithfulness=other),)) for one in alike]
+    page = render_explanations([*alike[:2], *turned[:2]], SUBJECT)
+    assert "<td><strong>can't be told</strong></td>" in page
+    assert "<td>better</td>" not in page
+    assert "<td><strong>worse</strong></td>" in render_explanations(turned, SUBJECT)
 
 
 def test_the_page_shows_every_image_once_and_names_what_could_not_be_read() -> None:
@@ -61,7 +74,7 @@ def test_the_page_shows_every_image_once_and_names_what_could_not_be_read() -> N
     assert page.count(".seen0{background-image") == page.count(".seen1{background-image") == 1
     assert page.count('class="tint"') == 4
     assert "layer4 (7 x 7 positions)" in page
-    assert "2 of 2" in page  # better than random
+    assert "<td>better</td>" in page  # than random maps, by what was measured twice
     assert "is empty" in page
     assert "Why not <bdi>dog</bdi>?" in page
     assert "likeness 0.87" in page

@@ -79,7 +79,7 @@ def render_mistakes(contestants: Sequence[Contestant], read_thumbnail: ReadThumb
                 f'<figure class="mistake">{shown[mistake.name]}<figcaption>'
                 f"<span>said <b>{markup.name(mistake.predicted)}</b> {_sureness(mistake.confidence)}</span>"
                 f"<span>labelled <b>{markup.name(mistake.label)}</b></span>"
-                f'<small title="{markup.text(mistake.place)}">{markup.name(end_of_place(mistake.place))}</small>'
+                f'<small title="{markup.text(mistake.place)}">{markup.name(markup.end_of_place(mistake.place))}</small>'
                 "</figcaption></figure>"
             )
         title = f"<h3>{markup.text(contestant.title)}</h3>"
@@ -117,7 +117,7 @@ def _example(example: Example, read_thumbnail: ReadThumbnail, shown: dict[str, s
         f'<figure class="mistake">{shown[example.name]}<figcaption>'
         f"<span>said <b>{markup.name(example.predicted)}</b> {_sureness(example.confidence)}</span>"
         f"<span>{labelled}</span>"
-        f'<small title="{markup.text(example.place)}">{markup.name(end_of_place(example.place))}</small>'
+        f'<small title="{markup.text(example.place)}">{markup.name(markup.end_of_place(example.place))}</small>'
         "</figcaption></figure>"
     )
 
@@ -265,12 +265,6 @@ def _class_row(result: ClassResult) -> str:
 def _sureness(confidence: float) -> str:
     """Whole percents, never rounded up to a certainty that was not claimed."""
     return markup.text("100 %" if confidence >= 1 else f"{min(99, round(confidence * 100))} %")
-
-
-def end_of_place(place: str) -> str:
-    """The last two parts of a path, which are what tells one image from another."""
-    parts = place.replace("\\", "/").split("/")
-    return "/".join(parts[-2:])
 
 
 def read_or_none(read_thumbnail: ReadThumbnail, name: str) -> NDArray[np.uint8] | None:

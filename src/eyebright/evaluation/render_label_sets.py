@@ -21,7 +21,7 @@ from eyebright.evaluation.label_sets_compare import (
     label_sets_verdict,
     rank_label_sets,
 )
-from eyebright.evaluation.mistakes import end_of_place, read_or_none
+from eyebright.evaluation.mistakes import read_or_none
 from eyebright.evaluation.report import percent
 from eyebright.evaluation.tables import interval_bar
 from eyebright.page import markup
@@ -178,7 +178,7 @@ def _mistake(mistake: LabelMistake, picture: str) -> str:
         f'<figure class="mistake">{picture}<figcaption>'
         f"<span><b>{markup.name(mistake.label)}</b>? {said}, {mistake.probability * 100:.0f}&#160;%</span>"
         f'<span>{true}</span><small title="{markup.text(mistake.place)}">'
-        f"{markup.name(end_of_place(mistake.place))}</small></figcaption></figure>"
+        f"{markup.name(markup.end_of_place(mistake.place))}</small></figcaption></figure>"
     )
 
 

@@ -49,8 +49,6 @@ class Faithfulness:
     (deletion) and rise early when they are uncovered first (insertion).
     """
 
-    fractions: tuple[float, ...]
-    """How much of the image is covered or uncovered at each point, from 0 to 1 in equal steps."""
     deletion: tuple[float, ...]
     """The probability at each point, the parts that the map marks most being covered with the mean colour first."""
     insertion: tuple[float, ...]
@@ -58,6 +56,14 @@ class Faithfulness:
     random_deletion: tuple[float, ...]
     """The same for random maps that are as coarse as this one; the mean over them."""
     random_insertion: tuple[float, ...]
+    random_scores: tuple[float, ...]
+    """The score of each random map for itself."""
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """How much of the image is covered or uncovered at each point, from 0 to 1 in equal steps."""
+        steps = len(self.deletion) - 1
+        return tuple(step / steps for step in range(steps + 1))
 
     @property
     def score(self) -> float:
@@ -66,7 +72,7 @@ class Faithfulness:
 
     @property
     def random_score(self) -> float:
-        """The same for the random maps."""
+        """The same for the random maps, the mean over them."""
         return area(self.random_insertion) - area(self.random_deletion)
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eyebright.explanation.attribution import Attribution, Faithfulness
+from eyebright.explanation.attribution import Attribution, Faithfulness, area
 from eyebright.explanation.grad_cam import enlarge
 
 STEPS = 8
@@ -60,6 +60,11 @@ class Judge:
         side = image.shape[-1]
         blank, blurred = torch.zeros_like(image), blur(image)
         whole, covered, hidden = self._shares(torch.cat([image, blank, blurred]), label)
+        ends = ((whole, covered), (hidden, whole))
+
+        def curve(rows: NDArray[np.float64], way: int) -> tuple[float, ...]:
+            return (float(ends[way][0]), *map(float, rows[:, way]), float(ends[way][1]))
+
         random: dict[tuple[int, int], NDArray[np.float64]] = {}  # by how coarse the maps are
         measured = []
         for attribution in attributions:
@@ -73,21 +78,15 @@ class Judge:
                 for step in range(1, self.steps):
                     mask = _mask(order, step / self.steps, side)
                     changed += [torch.where(mask, blank, image), torch.where(mask, image, blurred)]
-            own, *others = self._shares(torch.cat(changed), label).reshape(len(orders), self.steps - 1, 2)
-            if others:
-                random[attribution.grid] = np.mean(others, axis=0)
-            deletion, insertion, random_deletion, random_insertion = (
-                (float(first), *map(float, rows[:, way]), float(last))
-                for rows in (own, random[attribution.grid])
-                for way, (first, last) in enumerate(((whole, covered), (hidden, whole)))
-            )
+            curves = self._shares(torch.cat(changed), label).reshape(len(orders), self.steps - 1, 2)
+            others = random.setdefault(attribution.grid, curves[1:])
             measured.append(
                 Faithfulness(
-                    fractions=tuple(step / self.steps for step in range(self.steps + 1)),
-                    deletion=deletion,
-                    insertion=insertion,
-                    random_deletion=random_deletion,
-                    random_insertion=random_insertion,
+                    deletion=curve(curves[0], 0),
+                    insertion=curve(curves[0], 1),
+                    random_deletion=curve(others.mean(axis=0), 0),
+                    random_insertion=curve(others.mean(axis=0), 1),
+                    random_scores=tuple(area(curve(other, 1)) - area(curve(other, 0)) for other in others),
                 )
             )
         return tuple(measured)

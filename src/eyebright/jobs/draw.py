@@ -35,7 +35,7 @@ from eyebright.jobs.network import find_network, list_starters
 from eyebright.models.catalog import MODELS, ModelEntry, build_model, find_model
 from eyebright.models.published import STARTER_PACKAGE
 from eyebright.models.weights import load_pretrained
-from eyebright.preprocess import Preprocessing
+from eyebright.preprocess import Preprocessing, in_colour
 from eyebright.writing import check_new, write_new
 
 Look = Literal["volumes", "flow", "table"]
@@ -293,7 +293,7 @@ def _flow_through(subject: _Subject, image: Any) -> Flowing:
         shares = softmax(logits)[0]
         answers = tuple((class_names[i], float(shares[i])) for i in (-shares).argsort(kind="stable")[:_ANSWERS])
     name = os.path.basename(os.fsdecode(image)) if isinstance(image, str | os.PathLike) else "the image"
-    shown = seen[0].repeat(3, axis=2) if seen.shape[-1] == 1 else seen[0]
+    shown = in_colour(seen[0])
     return Flowing(name=name, image=shown, activations=activations, answers=answers, weights=weights, note=note)
 
 

@@ -18,8 +18,8 @@ from eyebright.bundle.engines import TORCH, read_engines
 from eyebright.bundle.manifest import Manifest, find_bundle
 from eyebright.bundle.store import LoadedBundle, load_bundle
 from eyebright.calibration.novelty import unit_rows
-from eyebright.data.cache import read_squares
-from eyebright.data.decode import decode, decode_anything, decode_array
+from eyebright.data.cache import iter_squares, read_squares
+from eyebright.data.decode import decode_anything
 from eyebright.data.disk_cache import SquareCache
 from eyebright.data.kept_files import FOLDER
 from eyebright.data.samples import SampleTable
@@ -40,6 +40,7 @@ from eyebright.jobs.prepare import prepare_again
 from eyebright.jobs.state import read_state
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
+from eyebright.preprocess import in_colour
 from eyebright.progress import Progress, SilentProgress
 from eyebright.settings import load_settings
 from eyebright.training.settings import Settings
@@ -241,18 +242,9 @@ def _decode(
         return 1, iter([("the image", preprocessing.square(pixels))])
     store, names = find_images(images, piped)
 
-    def read(name: str) -> NDArray[np.uint8] | ImageError:
-        try:
-            content = store.read(name)
-            if isinstance(content, bytes):
-                pixels = decode(content, store.locate(name), short_side=preprocessing.short_side)
-            else:
-                pixels = decode_array(content, store.locate(name))
-            return preprocessing.square(pixels)
-        except ImageError as error:
-            return error
-
-    return len(names), ((store.locate(name), read(name)) for name in names)
+    batches = iter_squares(store, names, preprocessing, batch_size=1)
+    found = zip(map(store.locate, names), (errors.get(0, squares[0]) for squares, errors in batches), strict=True)
+    return len(names), found
 
 
 def _explain_one(
@@ -272,7 +264,7 @@ def _explain_one(
     seen = predictor.preprocessing.crop(square[None])[0]
     return Explanation(
         prediction=prediction,
-        image=seen.repeat(3, axis=2) if seen.shape[-1] == 1 else seen,
+        image=in_colour(seen),
         label=explainer.class_names[label],
         maps=explainer.judge_all(image, maps),
         contrast=contrast,
@@ -319,7 +311,7 @@ class _TrainingImages:
                     name=self.table.store.locate(self.table.names[row]),
                     label=", ".join(self.table.labels_of(row)),
                     similarity=similarity,
-                    image=seen.repeat(3, axis=2) if seen.shape[-1] == 1 else seen,
+                    image=in_colour(seen),
                 )
             )
         return tuple(shown[:SIMILAR])

@@ -34,7 +34,7 @@ from eyebright.jobs.network import find_network, list_starters
 from eyebright.jobs.state import read_state
 from eyebright.models.catalog import find_model
 from eyebright.models.weights import load_pretrained
-from eyebright.preprocess import Preprocessing
+from eyebright.preprocess import Preprocessing, in_colour
 from eyebright.progress import Progress, SilentProgress
 from eyebright.writing import check_new, write_new
 
@@ -163,7 +163,7 @@ def features(
             filters_of=filters_of,
             filters=filters,
             image_name=name,
-            image=None if seen is None else _in_colour(seen[0]),
+            image=None if seen is None else in_colour(seen[0]),
             data="" if table is None else describe_data(data if data is not None else subject.data or ""),
             num_images=0 if table is None else len(table),
             stages=tuple(stages),
@@ -343,7 +343,7 @@ def _find_exciting(
             Exciting(
                 name=table.store.locate(table.names[row]),
                 labels=table.labels_of(row),
-                image=_in_colour(seen[row]),
+                image=in_colour(seen[row]),
                 box=outline(maps[row][place], side, max(1, side // 8)),
                 peak=float(peaks[row, number]),
             )
@@ -352,7 +352,3 @@ def _find_exciting(
         )
         for place, number in enumerate(numbers)
     }
-
-
-def _in_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image.repeat(3, axis=2) if image.shape[-1] == 1 else image

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +14,8 @@ from eyebright.page import markup
 
 SIDE = 96
 """The longest side of a thumbnail in pixels, where nothing else is asked for."""
+QUALITY = 85
+"""Of a JPEG, from 1 to 95, where nothing else is asked for."""
 _TINY = 48
 """Images up to this side are kept as they are and shown enlarged, pixel by pixel."""
 
@@ -32,33 +33,19 @@ class Picture:
     """Whether it is kept as it was, to be shown enlarged."""
 
 
-def picture(image: NDArray[np.uint8], *, side: int = SIDE, quality: int = 85) -> Picture:
+def picture(image: NDArray[np.uint8], *, side: int = SIDE, quality: int = QUALITY) -> Picture:
     """The image as a PNG where it is tiny, else reduced and as a JPEG.
 
     Args:
         image: (H, W, 3) uint8.
         side: the longest side in pixels.
-        quality: of the JPEG, from 1 to 95; below 85 tiny images may become JPEGs, too.
+        quality: of the JPEG, from 1 to 95; below `QUALITY` tiny images may become JPEGs, too.
     """
-    height, width = image.shape[:2]
-    found = Image.fromarray(np.ascontiguousarray(image))
-    tiny = max(height, width) <= _TINY
-    encoded: list[tuple[str, bytes]] = []
-    if tiny:
-        encoded.append(("png", _saved(found, format="PNG", optimize=True)))
-    else:
-        found.thumbnail((side, side), Image.Resampling.LANCZOS)
-    if not tiny or quality < 85:
-        encoded.append(("jpeg", _saved(found.convert("RGB"), format="JPEG", quality=quality, optimize=quality < 85)))
-    kind, content = min(encoded, key=lambda pair: len(pair[1]))
-    data = base64.b64encode(content).decode("ascii")
-    return Picture(f"data:image/{kind};base64,{data}", found.width, found.height, tiny)
-
-
-def _saved(image: Image.Image, **options: Any) -> bytes:
-    target = io.BytesIO()
-    image.save(target, **options)
-    return target.getvalue()
+    found, tiny = shrink(image, side), is_tiny(image)
+    sources = [data_uri(found)] if tiny else []
+    if not tiny or quality < QUALITY:
+        sources.append(data_uri(found, as_photo=True, quality=quality))
+    return Picture(min(sources, key=len), found.width, found.height, tiny)
 
 
 def thumbnail(image: NDArray[np.uint8] | None, alt: str, *, side: int = SIDE) -> str:
@@ -78,3 +65,27 @@ def thumbnail(image: NDArray[np.uint8] | None, alt: str, *, side: int = SIDE) ->
         f'<span class="thumb"><img {"class=tiny " if found.is_tiny else ""}src="{found.source}" {shown} '
         f'alt="{markup.text(alt)}"></span>'
     )
+
+
+def is_tiny(image: NDArray[np.uint8]) -> bool:
+    """Whether an image (H, W, 3) has so few pixels that each is to be seen."""
+    longest: int = max(image.shape[:2])
+    return longest <= _TINY
+
+
+def shrink(image: NDArray[np.uint8], side: int) -> Image.Image:
+    """An image (H, W, 3) as a picture whose longest side is at most that long; a tiny one is left as it is."""
+    found = Image.fromarray(np.ascontiguousarray(image))
+    if not is_tiny(image):
+        found.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return found
+
+
+def data_uri(found: Image.Image, *, as_photo: bool = False, quality: int = QUALITY) -> str:
+    """A picture as a data: URI for a page: PNG, or JPEG where it is a photo."""
+    target = io.BytesIO()
+    if as_photo:
+        found.convert("RGB").save(target, format="JPEG", quality=quality, optimize=quality < QUALITY)
+    else:
+        found.save(target, format="PNG", optimize=True)
+    return f"data:image/{'jpeg' if as_photo else 'png'};base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
