@@ -46,6 +46,8 @@ WITHOUT_TORCH = (
     "eyebright.bulk.*",
     "eyebright.exporting.quantize",
     "eyebright.exporting.verify",
+    "eyebright.exporting.web",
+    "eyebright.exporting.web_runtime",
     "eyebright.bundle.calibrated",
     "eyebright.inference",
     "eyebright.inference.engine",

@@ -34,6 +34,8 @@ def test_mistakes_get_one_line(eyebright: Command, run_folder: Path, photos: Pat
         (["export", tmp_path / "nowhere"], 6, "no folder"),
         (["export", run_folder, "--to", "torch", "--int8"], 5, "int8 is there for onnx and openvino"),
         (["export", run_folder / "bundle"], 4, "eyebright export RUN DATA"),
+        (["export", run_folder, "--to", "web", "--out", run_folder / "run.json"], 7, "exists already"),
+        (["export", run_folder, "--out", "page.html"], 2, "only a page (--to web)"),
         (["predict", run_folder, photos, "--engine", "onnx-int8"], 6, "make it with: eyebright export RUN"),
         (["predict", run_folder, photos, "--engine", "caffe"], 2, "caffe"),
     ):

@@ -26,7 +26,7 @@ FLAGS = {
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
     "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--slice", "--tta"],
     "explain": ["--against", "--data", "--label", "--layer", "--method", "--out", "--similar"],
-    "export": ["--int8", "--max-drop", "--to"],
+    "export": ["--int8", "--max-drop", "--out", "--to"],
     "features": ["--channel", "--data", "--out", "--steps"],
     "models": [],
     "predict": ["--coverage", "--engine", "--error-rate", "--explain", "--out", "--resume", "--sets"],

@@ -63,6 +63,26 @@ def test_answers_are_counted_image_by_image() -> None:
     assert min(found.latency_seconds, found.images_per_second, found.torch_images_per_second) > 0
 
 
+def test_where_an_image_may_have_several_labels_all_of_them_count() -> None:
+    pixels, _ = numbered(0, [0, 0, 0, 0])
+    labels = np.array([[True, False], [True, True], [False, True], [False, False]])
+    found = verify(
+        Spelled("onnx-int8", [[3.0, -3.0], [3.0, -3.0], [3.0, 3.0], [-1.0, -4.0]]),
+        Spelled("torch", [[3.0, -3.0], [3.0, 3.0], [-3.0, 3.0], [0.0, -4.0]]),
+        [(pixels, labels)],
+        thresholds=(0.5, 0.5),
+        total=4,
+        weights_sha256="f" * 64,
+        how="",
+        machine="",
+        created="",
+        progress=SilentProgress(),
+    )
+    assert (found.num_images, found.num_agree, found.num_correct, found.torch_correct) == (4, 1, 2, 3)
+    with pytest.raises(ExportError, match=r"25\.0 points of images with all labels right on 4 test images"):
+        require_same_answers(found, max_drop=0.5)
+
+
 def test_more_than_the_allowed_drop_is_refused() -> None:
     worse = compare([[0.0, 3.0], [3.0, 0.0], [0.0, 3.0], [0.0, -4.0]])
     assert worse.drop == 25

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
 from eyebright.jobs.explain import explain
 from eyebright.jobs.export import Export, export
-from eyebright.jobs.predict import predict
 from eyebright.jobs.train import Run
 from eyebright.processor import has_bfloat16
 
@@ -73,39 +71,6 @@ def test_an_explanation_says_that_another_engine_answers(
     assert note in explain(folder, path).html
     assert explain(folder, path, engine="torch").subject.notes == ()
     assert explain(run.folder, path).subject.notes == ()
-
-
-def test_the_same_image_gets_the_same_answer_by_every_road(
-    exported: tuple[Path, dict[str, Export]], photos: Path, tmp_path: Path
-) -> None:
-    folder, _ = exported
-    path = photos / "red" / "03.png"
-    content = path.read_bytes()
-    array = np.asarray(Image.open(io.BytesIO(content)))
-    answers = {}
-    for engine in ("torch", "onnx"):
-        predictor = eb.load(folder, engine=engine)
-        assert predictor.engine == engine
-        for form in (path, str(path), content, Image.open(path), array):
-            answers[engine, type(form).__name__] = predictor.predict(form)
-        answers[engine, "list"] = predictor.predict([photos / "blue" / "00.png", path])[1]
-        answers[engine, "stack"] = predictor.predict(np.stack([array, array]))[1]
-        answers[engine, "files"] = next(predict(folder, [path], engine=engine).predictions)
-        answers[engine, "pipe"] = next(predict(folder, ["-"], piped=content, engine=engine).predictions)
-        done = subprocess.run(
-            [sys.executable, "-m", "eyebright", "predict", folder, path, "--engine", engine],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        row = dict(zip(*(line.split(",") for line in done.stdout.splitlines()), strict=True))
-        assert row["label"] == answers[engine, "list"].label
-        assert float(row["confidence"]) == pytest.approx(answers[engine, "list"].confidence, abs=2e-6)
-    wanted = answers["torch", "bytes"]
-    assert wanted.label == "red"
-    for road, answer in answers.items():
-        assert answer.label == wanted.label, road
-        assert answer.probabilities == pytest.approx(wanted.probabilities, abs=1e-5), road
 
 
 def test_load_takes_the_fastest_and_needs_no_torch(

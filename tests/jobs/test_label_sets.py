@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 from PIL import Image
 
 from eyebright.bundle.manifest import read_manifest
-from eyebright.errors import DataError, ExportError, SettingsError
+from eyebright.errors import DataError, SettingsError
 from eyebright.evaluation.label_sets import LabelSetsReport
 from eyebright.evaluation.label_sets_compare import LabelSetsComparison
+from eyebright.inference.load import load
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.explain import explain
@@ -180,9 +182,27 @@ def test_images_beside_an_explanation_name_all_their_classes(run: Run, scenes: P
     assert {len(image.labels) for image in exciting} >= {1, 2}
 
 
-def test_an_export_says_that_it_is_for_one_label(run: Run) -> None:
-    with pytest.raises(ExportError, match="learned several labels an image"):
-        export(run.folder)
+def test_an_export_is_compared_by_all_labels_and_answers_with_the_same(run: Run, scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    random = np.random.default_rng(13)
+    images = [draw_scene(random)[0] for _ in range(40)]
+    wanted = load(tmp_path / "run", engine="torch").predict(images)
+    assert {len(answer.labels) for answer in wanted} >= {1, 2}
+    assert isinstance(run.report, LabelSetsReport)
+    for int8 in (False, True):
+        verified = export(tmp_path / "run", int8=int8, max_drop=10).verified
+        assert verified.several_labels
+        assert verified.num_images == run.report.num_samples - len(run.report.unreadable)
+        assert verified.num_agree >= (0.9 if int8 else 1) * verified.num_images
+        assert 0.5 * verified.num_images < verified.torch_correct < verified.num_images
+        predictor = load(tmp_path / "run", engine=verified.engine)
+        assert predictor.engine == verified.engine
+        answers = predictor.predict(images)
+        same = sum(one.labels == other.labels for one, other in zip(answers, wanted, strict=True))
+        assert same >= (36 if int8 else 40)
+        again = evaluate(tmp_path / "run", scenes, engine=verified.engine)
+        assert isinstance(again, LabelSetsReport)
+        assert again.mean_average_precision == pytest.approx(run.report.mean_average_precision, abs=0.02)
 
 
 def test_a_comparison_ranks_by_mean_average_precision(scenes: Path, tmp_path: Path) -> None:

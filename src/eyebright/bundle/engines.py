@@ -50,9 +50,9 @@ class VerifiedEngine:
     num_images: int
     """How many test images could be read."""
     num_agree: int
-    """How many of them got the same class as by torch."""
+    """How many of them got the same class as by torch; all of the same classes, where an image may have several."""
     num_correct: int
-    """How many of them got their label."""
+    """How many of them got their label; exactly their labels, where an image may have several."""
     torch_correct: int
     """How many of them got their label by torch."""
     largest_difference: float
@@ -75,10 +75,12 @@ class VerifiedEngine:
     """What it was computed in, and what was chosen for int8: method and layers."""
     machine: str
     created: str
+    several_labels: bool = False
+    """Whether an image may have several."""
 
     @property
     def agreement(self) -> float:
-        """The share of test images with the same class as by torch, a fraction in [0, 1]."""
+        """The share of test images with the same answer as by torch, a fraction in [0, 1]."""
         return self.num_agree / self.num_images
 
     @property

@@ -236,6 +236,7 @@ def print_export(export: Export) -> None:
     from eyebright.evaluation.report import percent
     from eyebright.metrics import wilson_interval
     from eyebright.page.markup import rate
+    from eyebright.page.markup import size as markup_size
 
     verified = export.verified
     count = verified.num_images
@@ -253,8 +254,12 @@ def print_export(export: Export) -> None:
 
     speeds = (_plain(rate(speed)) for speed in (verified.torch_images_per_second, verified.images_per_second))
     latencies = map(milliseconds, (verified.torch_latency_seconds, verified.latency_seconds))
-    table.add_row("same class as torch", "", f"{verified.num_agree:,} of {count:,}")
-    table.add_row("accuracy (95 % interval)", accuracy(verified.torch_correct), accuracy(verified.num_correct))
+    several = verified.several_labels
+    table.add_row(
+        "same labels as torch" if several else "same class as torch", "", f"{verified.num_agree:,} of {count:,}"
+    )
+    right = "all labels right" if several else "accuracy"
+    table.add_row(f"{right} (95 % interval)", accuracy(verified.torch_correct), accuracy(verified.num_correct))
     table.add_row("largest logit, and off by", f"{verified.largest_logit:.3g}", f"{verified.largest_difference:.2g}")
     if verified.lowest_cosine is not None:
         table.add_row("embeddings, lowest cosine", "", f"{verified.lowest_cosine:.4f}")
@@ -266,7 +271,11 @@ def print_export(export: Export) -> None:
     screen.print(table)
     print_line()
     print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images; timed in turns, decoded before.")
-    print_line(f"Export:      {export.path}")
+    if export.path.suffix == ".html":
+        size = markup_size(export.path.stat().st_size)
+        print_line(f"Page:        {export.path}, {size}: opens in any browser and needs no network")
+    else:
+        print_line(f"Export:      {export.path}")
 
 
 def print_speed(report: SpeedReport) -> None:

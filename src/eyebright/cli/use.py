@@ -141,10 +141,10 @@ def predict(
 @click.argument("data", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--to",
-    type=click.Choice(("onnx", "openvino", "torch")),
+    type=click.Choice(("onnx", "openvino", "torch", "web")),
     default="onnx",
     show_default=True,
-    help="For which engine.",
+    help="For which engine; web is a page that answers in any browser.",
 )
 @click.option("--int8", is_flag=True, help="A quarter of the size and several times as fast; not for torch.")
 @click.option(
@@ -154,15 +154,19 @@ def predict(
     show_default=True,
     help="How many points of accuracy it may lose on the test images.",
 )
-def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float) -> int:
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The page, by default web.html in RUN; for web only."
+)
+def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float, out: Path | None) -> int:
     """Export the classifier in RUN to a faster engine, and prove on its test images that it answers the same.
 
     The result is put into RUN's bundle, where predict and evaluate find it; with onnx or openvino they need no torch.
-    torch means bfloat16. DATA says where RUN's images are, if they have moved.
+    torch means bfloat16. web writes one HTML file to drop images on, which needs no network and sends nothing. DATA
+    says where RUN's images are, if they have moved.
     """
     from eyebright.jobs.export import export as write
 
     with terminal.terminal_progress() as progress:
-        exported = write(run, to=to, int8=int8, data=data, max_drop=max_drop, progress=progress)
+        exported = write(run, to=to, int8=int8, data=data, max_drop=max_drop, out=out, progress=progress)
     output.print_export(exported)
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from eyebright.bundle.engines import ONNX, VerifiedEngine
 from eyebright.errors import DataError, ExportError
 from eyebright.inference.engine import Engine
+from eyebright.inference.predictor import sigmoid
 from eyebright.progress import Progress
 
 MAX_DIFFERENCE = 1e-4
@@ -27,7 +28,8 @@ MIN_COSINE_ROUNDED = 0.95
 _SINGLES = 9
 _TIMED_BATCHES, _ROUNDS = 4, 3
 
-Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64] | NDArray[np.bool_]]
+"""Pixels (B, C, S, S), and labels: (B,), or (B, K) which classes each image has."""
 
 
 def verify(
@@ -35,6 +37,7 @@ def verify(
     torch: Engine,
     batches: Iterable[Batch],
     *,
+    thresholds: Sequence[float] | None = None,
     total: int,
     weights_sha256: str,
     how: str,
@@ -47,7 +50,8 @@ def verify(
     Args:
         engine: the exported one.
         torch: the network itself.
-        batches: pixels (B, C, S, S), and labels (B,), of images that took no part in training or calibration.
+        batches: pixels and labels of images that took no part in training or calibration.
+        thresholds: (K,) from which probability on an image has each class; None where it has exactly one.
         total: how many images there are, for `progress`.
         weights_sha256, how, machine, created: see `VerifiedEngine`.
         progress: told how far it is.
@@ -67,11 +71,11 @@ def verify(
             held.append(pixels.copy(order="K"))
         logits, embedded = engine.run_and_embed(pixels)
         torch_logits, torch_embedded = torch.run_and_embed(pixels)
-        found, wanted = logits.argmax(axis=1), torch_logits.argmax(axis=1)
+        found, wanted = (_answer(values, thresholds) for values in (logits, torch_logits))
         count += len(labels)
-        agree += int((found == wanted).sum())
-        correct += int((found == labels).sum())
-        torch_correct += int((wanted == labels).sum())
+        agree += _count_same(found, wanted)
+        correct += _count_same(found, labels)
+        torch_correct += _count_same(wanted, labels)
         # np.maximum and np.minimum, since Python's would lose a NaN.
         difference = float(np.maximum(difference, np.abs(logits - torch_logits).max()))
         cosine = float(np.minimum(cosine, _cosines(embedded, torch_embedded).min()))
@@ -101,6 +105,7 @@ def verify(
         how=how,
         machine=machine,
         created=created,
+        several_labels=thresholds is not None,
     )
 
 
@@ -134,6 +139,22 @@ def _cosines(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> NDArray
     return np.where(alike, 1.0, cosines)
 
 
+def _answer(logits: NDArray[np.float32], thresholds: Sequence[float] | None) -> NDArray[np.int64] | NDArray[np.bool_]:
+    """Logits (B, K) -> the likeliest class (B,), or which classes (B, K), as `Predictor` decides."""
+    if thresholds is None:
+        likeliest: NDArray[np.int64] = logits.argmax(axis=1)
+        return likeliest
+    present: NDArray[np.bool_] = sigmoid(logits) >= np.asarray(thresholds, dtype=np.float32)
+    return present
+
+
+def _count_same(some: NDArray[np.int64] | NDArray[np.bool_], others: NDArray[np.int64] | NDArray[np.bool_]) -> int:
+    """For how many images two answers are the same in every class."""
+    assert some.shape == others.shape
+    same = some == others
+    return int((same if same.ndim == 1 else same.all(axis=1)).sum())
+
+
 def _latency(engine: Engine, image: NDArray[np.uint8]) -> float:
     """Seconds for one image, the median of a few."""
     times = []
@@ -156,8 +177,9 @@ def require_same_answers(verified: VerifiedEngine, *, max_drop: float) -> None:
             by which images unlike the training images are told, point another way.
     """
     if verified.drop > max_drop + 1e-9:
+        what = "of images with all labels right" if verified.several_labels else "of accuracy"
         raise ExportError(
-            f"{verified.engine} loses {verified.drop:.1f} points of accuracy on {verified.num_images:,} test images, "
+            f"{verified.engine} loses {verified.drop:.1f} points {what} on {verified.num_images:,} test images, "
             f"and at most {max_drop:g} are allowed; it was not kept. Allow more with --max-drop, or export without it"
         )
     if not math.isfinite(verified.largest_difference) or not math.isfinite(verified.lowest_cosine or 0):

@@ -12,6 +12,11 @@ def text(value: str) -> str:
     return html.escape(printable(value), quote=True).replace(" %", "&#160;%")
 
 
+def text_block(value: str) -> str:
+    """Any text as inert HTML that keeps its lines."""
+    return "\n".join(map(text, value.splitlines()))
+
+
 def name(value: str) -> str:
     """A name that a user chose, as inert HTML; its writing direction does not reach the words around it."""
     return f"<bdi>{text(value)}</bdi>"
