@@ -20,6 +20,7 @@ from eyebright.jobs.check import Check, check
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.train import train
+from eyebright.progress import SilentProgress
 
 QUICK = ["training.epochs=1", "network.width=small"]
 
@@ -116,25 +117,10 @@ def test_without_torch_or_weights_the_rest_is_still_found_and_the_gap_is_said(
     assert "wrong labels were not looked for" in result.page.read_text()
 
 
-class Stopped:
+class Stopped(SilentProgress):
     """A progress whose user wants to stop at once."""
 
     stop_requested = True
-
-    def start(self, stage: str, total: int) -> None:
-        pass
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def test_a_stop_leaves_nothing_behind(faulty: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ class Hearing(SilentProgress):
         self.warned.append(text)
 
 
-class StopInSecond:
+class StopInSecond(SilentProgress):
     """A progress that asks to stop while the second network trains."""
 
     def __init__(self) -> None:
@@ -108,15 +108,6 @@ class StopInSecond:
 
     def advance(self, done: int, note: str = "") -> None:
         self.stop_requested = self.trainings == 2
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def test_an_interrupted_comparison_reports_the_networks_that_were_ready(photos: Path, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_answers_of_all_folds_are_those_of_their_classifiers(photos: Path, f
     assert "1, for the 3 folds and all training" in page
 
 
-class StopIn:
+class StopIn(SilentProgress):
     """A progress that asks to stop while the given training is under way."""
 
     def __init__(self, number: int) -> None:
@@ -84,18 +84,6 @@ class StopIn:
     def start(self, stage: str, total: int) -> None:
         self.trainings += stage == "training"
         self.stop_requested = self.trainings == self._number
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def test_a_stopped_cross_validation_ends_as_if_it_had_not_been(

@@ -17,6 +17,7 @@ from eyebright.jobs.compare_runs import compare_runs
 from eyebright.jobs.list_runs import list_runs
 from eyebright.jobs.state import read_state
 from eyebright.jobs.trials import read_plan
+from eyebright.progress import SilentProgress
 
 SETTINGS = ["training.epochs=2", "network.width=small", "network.weights=none"]
 MODELS = ["cnn", "resnet18"]
@@ -94,7 +95,7 @@ def test_the_first_seed_is_the_comparison_of_one(photos: Path, seeded: ComparedR
     assert alone.comparison.seeds == ()
 
 
-class StopIn:
+class StopIn(SilentProgress):
     """A progress that asks to stop while the given training is under way."""
 
     def __init__(self, number: int) -> None:
@@ -105,18 +106,6 @@ class StopIn:
     def start(self, stage: str, total: int) -> None:
         self.trainings += stage == "training"
         self.stop_requested = self.trainings == self._number
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def test_a_stopped_comparison_reports_what_all_have_and_ends_as_if_it_had_not_been(

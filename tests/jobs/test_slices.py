@@ -13,6 +13,7 @@ from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.train import resume, train
+from eyebright.progress import SilentProgress
 from eyebright.settings import load_settings
 from eyebright.training.settings import Settings
 
@@ -81,25 +82,13 @@ def test_a_column_that_is_not_there_stops_before_anything_is_trained(
     assert not (tmp_path / "r").exists()
 
 
-class StopInTraining:
+class StopInTraining(SilentProgress):
     """A progress that asks to stop once the training has begun."""
 
     stop_requested = False
 
     def start(self, stage: str, total: int) -> None:
         self.stop_requested = stage == "training"
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def test_a_run_that_is_gone_on_with_remembers_the_columns(listed: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from eyebright.training.settings import Settings
 SMALL = ["network.width=small"]
 
 
-class Recorder:
+class Recorder(SilentProgress):
     """A progress that keeps what it was told, and asks to stop once a stage has come so far."""
 
     def __init__(self, stop_in: str = "", after: int = 0) -> None:
@@ -40,9 +40,6 @@ class Recorder:
     def advance(self, done: int, note: str = "") -> None:
         if self.stages[-1] == self.stop_in and done >= self.after:
             self.stop_requested = True
-
-    def finish(self) -> None:
-        pass
 
     def say(self, text: str) -> None:
         self.lines.append(text)
