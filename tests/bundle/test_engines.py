@@ -145,6 +145,7 @@ def test_what_was_exported_from_weights_that_are_gone_is_not_added(bundle: Path,
         ({"torch_images_per_second": 0}, "whose torch_images_per_second is no sound value"),
         ({"latency_seconds": [1]}, "whose latency_seconds is no sound value"),
         ({"lowest_cosine": "1"}, "whose lowest_cosine is no sound value"),
+        ({"several_labels": "no"}, "whose several_labels is no sound value"),
         ({"largest_difference": float("nan")}, "whose largest_difference is no sound value"),
     ],
 )

@@ -85,6 +85,7 @@ def test_what_a_graph_holds_is_written_in_it() -> None:
     assert tuple(json.loads(metadata["class_names"])) == CLASSES
     assert Preprocessing.from_dict(json.loads(metadata["preprocessing"])) == preprocessing
     assert metadata["weights_sha256"] == "1" * 64
+    assert "thresholds" not in metadata
 
 
 def test_an_unknown_operation_is_refused_by_name() -> None:

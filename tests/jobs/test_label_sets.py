@@ -6,8 +6,10 @@ import csv
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -15,6 +17,7 @@ from eyebright.bundle.manifest import read_manifest
 from eyebright.errors import DataError, SettingsError
 from eyebright.evaluation.label_sets import LabelSetsReport
 from eyebright.evaluation.label_sets_compare import LabelSetsComparison
+from eyebright.exporting.quantize import Quantized, quantize
 from eyebright.inference.load import load
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
@@ -203,6 +206,23 @@ def test_an_export_is_compared_by_all_labels_and_answers_with_the_same(run: Run,
         again = evaluate(tmp_path / "run", scenes, engine=verified.engine)
         assert isinstance(again, LabelSetsReport)
         assert again.mean_average_precision == pytest.approx(run.report.mean_average_precision, abs=0.02)
+
+
+def test_int8_is_chosen_at_the_thresholds_and_the_file_names_them(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def spy(*arguments: Any, **options: Any) -> Quantized:
+        asked.append(options["thresholds"])
+        return quantize(*arguments, **options)
+
+    monkeypatch.setattr("eyebright.exporting.quantize.quantize", spy)
+    shutil.copytree(run.folder, tmp_path / "run")
+    made = export(tmp_path / "run", int8=True, max_drop=10)
+    assert asked == [run.predictor.manifest.thresholds]
+    graph = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    assert tuple(json.loads(graph.get_modelmeta().custom_metadata_map["thresholds"])) == asked[0]
 
 
 def test_a_comparison_ranks_by_mean_average_precision(scenes: Path, tmp_path: Path) -> None:

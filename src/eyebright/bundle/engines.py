@@ -134,6 +134,7 @@ _FITS: dict[str, Callable[[object], bool]] = {
     "how": _is_text,
     "machine": _is_text,
     "created": _is_text,
+    "several_labels": lambda value: isinstance(value, bool),
 }
 """What each field of a record must be: a manifest may have been written by anyone."""
 

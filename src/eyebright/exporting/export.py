@@ -88,11 +88,15 @@ def export(
 
     progress.say("writing the network as ONNX")
     graph = build_onnx(
-        loaded.model, manifest.preprocessing, manifest.class_names, weights_sha256=manifest.files[WEIGHTS]
+        loaded.model,
+        manifest.preprocessing,
+        manifest.class_names,
+        weights_sha256=manifest.files[WEIGHTS],
+        thresholds=manifest.thresholds,
     )
     how = "float32"
     if calibration is not None:
-        quantized = quantize(graph, calibration, progress=progress)
+        quantized = quantize(graph, calibration, thresholds=manifest.thresholds, progress=progress)
         graph, how = quantized.model, describe(quantized)
         for attempt in quantized.attempts:
             progress.say(str(attempt))

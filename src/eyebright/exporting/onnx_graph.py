@@ -32,7 +32,12 @@ IR_VERSION = 8
 
 
 def build_onnx(
-    model: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str], *, weights_sha256: str
+    model: nn.Module,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    *,
+    weights_sha256: str,
+    thresholds: Sequence[float] | None = None,
 ) -> onnx.ModelProto:
     """The graph: `images`, uint8 (N, C, S, S) of any N, to `logits` (N, K) and `embedding` (N, D), float32.
 
@@ -41,6 +46,8 @@ def build_onnx(
         preprocessing: its mean and std go into the graph, the rest of it into the metadata.
         class_names: K names, for the metadata.
         weights_sha256: of the weights' file, for the metadata.
+        thresholds: K, for the metadata, where an image may have several classes: it has those whose logit's sigmoid
+            reaches the threshold. None where it has exactly one.
 
     Raises:
         ModelError: the network has an operation that is not known here.
@@ -78,6 +85,7 @@ def build_onnx(
             "class_names": json.dumps(list(class_names)),
             "preprocessing": json.dumps(preprocessing.to_dict()),
             "weights_sha256": weights_sha256,
+            **({} if thresholds is None else {"thresholds": json.dumps(list(thresholds))}),
         },
     )
     onnx.checker.check_model(made, full_check=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eyebright.bundle.engines import ONNX, VerifiedEngine
 from eyebright.errors import DataError, ExportError
 from eyebright.inference.engine import Engine
-from eyebright.inference.predictor import sigmoid
+from eyebright.inference.predictor import pass_thresholds, sigmoid
 from eyebright.progress import Progress
 
 MAX_DIFFERENCE = 1e-4
@@ -144,8 +144,7 @@ def _answer(logits: NDArray[np.float32], thresholds: Sequence[float] | None) -> 
     if thresholds is None:
         likeliest: NDArray[np.int64] = logits.argmax(axis=1)
         return likeliest
-    present: NDArray[np.bool_] = sigmoid(logits) >= np.asarray(thresholds, dtype=np.float32)
-    return present
+    return pass_thresholds(sigmoid(logits), thresholds)
 
 
 def _count_same(some: NDArray[np.int64] | NDArray[np.bool_], others: NDArray[np.int64] | NDArray[np.bool_]) -> int:
