@@ -133,7 +133,7 @@ def test_openvino_reads_the_same_file(exported: tuple[Path, dict[str, Export]], 
     floats = "bfloat16" if has_bfloat16() else "float32"
     assert made.verified.how == floats
     assert int8.verified.how.startswith("int8 by ")
-    assert int8.verified.how.endswith(f", the rest in {floats}")
+    assert int8.verified.how.endswith(f", floats in {floats}")
     path = made.path
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(BundleError, match="was altered"):
@@ -153,7 +153,7 @@ def test_openvino_runs_in_what_it_was_verified_in(
     for how, hardware, taken, precision in (
         ("float32", True, engine, "f32"),
         ("bfloat16", False, "onnx", "f32"),
-        ("int8 by entropy, the rest in bfloat16", False, "onnx", "f32"),
+        ("int8 by entropy, floats in bfloat16", False, "onnx", "f32"),
         *((("bfloat16", True, engine, "bf16"),) if has_bfloat16() else ()),
     ):
         fast = replace(onnx, engine=engine, how=how, images_per_second=1e6)

@@ -108,7 +108,7 @@ def export(
         opened = OpenvinoEngine(content, manifest, name=name, shown=name)
         # OpenVINO decides by the processor, and `load` must not run in bfloat16 what was compared in float32.
         floats = {"f32": "float32", "bf16": BFLOAT16}.get(opened.precision, opened.precision)
-        how = floats if calibration is None else f"{how}, the rest in {floats}"
+        how = floats if calibration is None else f"{how}, floats in {floats}"
         return ExportedNetwork(engine=opened, content=content, how=how)
     name = ONNX if calibration is None else ONNX_INT8
     return ExportedNetwork(engine=OnnxEngine(content, manifest, name=name, shown=name), content=content, how=how)
