@@ -31,6 +31,7 @@ from PIL import Image
 
 from eyebright.data.decode import decode
 from eyebright.preprocess import Preprocessing
+from eyebright.speed.pictures import encode_jpeg, generate_picture
 
 SIDE = 256
 SIZES = ((500, 375), (1600, 1200), (4000, 3000))
@@ -59,7 +60,7 @@ def main() -> None:
         )
     )
     for size in SIZES:
-        report(size, [encode(photo, size) for photo in photos], options.rounds)
+        report(size, [encode_jpeg(photo, size) for photo in photos], options.rounds)
 
 
 def report(size: tuple[int, int], contents: list[bytes], rounds: int) -> None:
@@ -110,31 +111,13 @@ WAYS: dict[str, Callable[[bytes], Any]] = {
 }
 
 
-def encode(photo: Image.Image, size: tuple[int, int]) -> bytes:
-    file = io.BytesIO()
-    photo.resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
 def read_photos(folder: Path | None, count: int) -> list[Image.Image]:
     """Photos spread evenly over a folder; without one, noise of which coarse parts are strong and fine parts weak."""
     if folder is None:
-        return [generate(seed) for seed in range(count)]
+        return [generate_picture(seed) for seed in range(count)]
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     chosen = paths[:: max(1, len(paths) // count)][:count]
     return [Image.open(path).convert("RGB") for path in chosen]
-
-
-def generate(seed: int) -> Image.Image:
-    """800 x 600: octaves of noise, each half as strong as the one before, as in natural pictures (1/f)."""
-    chance = np.random.default_rng(seed)
-    total = np.zeros((600, 800, 3))
-    for octave in range(1, 9):
-        cells = chance.normal(size=(3 * 2**octave // 2, 2 * 2**octave, 3)).astype(np.float32)
-        for channel in range(3):
-            layer = Image.fromarray(cells[..., channel]).resize((800, 600), Image.Resampling.BICUBIC)
-            total[..., channel] += np.asarray(layer) * 50 / 2**octave
-    return Image.fromarray(np.clip(128 + total, 0, 255).astype(np.uint8))
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from eyebright.inference.predictor import Predictor as Predictor
     from eyebright.jobs.atlas import Atlas as Atlas
     from eyebright.jobs.atlas import atlas as atlas
+    from eyebright.jobs.bench import bench as bench
     from eyebright.jobs.check import Check as Check
     from eyebright.jobs.check import check as check
     from eyebright.jobs.compare import ComparedRuns as ComparedRuns
     from eyebright.jobs.compare import compare as compare
+    from eyebright.jobs.compare import resume_comparison as resume_comparison
     from eyebright.jobs.compare_runs import compare_runs as compare_runs
     from eyebright.jobs.demo import demo as demo
     from eyebright.jobs.draw import Drawing as Drawing
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from eyebright.jobs.train import resume as resume
     from eyebright.jobs.train import train as train
     from eyebright.preprocess import Preprocessing as Preprocessing
+    from eyebright.speed.report import SpeedReport as SpeedReport
     from eyebright.training.settings import Settings as Settings
 
 __version__ = "0.1.0"
@@ -65,7 +68,9 @@ _HOMES = {
     "Preprocessing": "preprocess",
     "Run": "jobs.train",
     "Settings": "training.settings",
+    "SpeedReport": "speed.report",
     "atlas": "jobs.atlas",
+    "bench": "jobs.bench",
     "check": "jobs.check",
     "compare": "jobs.compare",
     "compare_runs": "jobs.compare_runs",
@@ -81,6 +86,7 @@ _HOMES = {
     "measure_robustness": "jobs.robustness",
     "read_samples": "data.sources",
     "resume": "jobs.train",
+    "resume_comparison": "jobs.compare",
     "train": "jobs.train",
 }
 

@@ -5,6 +5,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
+from eyebright.bundle.engines import LIBRARIES
+from eyebright.cli.use import ENGINES, export
+from eyebright.exporting.export import FORMATS
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -37,3 +43,11 @@ def test_mistakes_get_one_line(eyebright: Command, run_folder: Path, photos: Pat
         assert done.returncode == code, done.stderr
         assert message in done.stderr
         assert done.stdout == ""
+
+
+def test_what_can_be_chosen_is_what_there_is() -> None:
+    # The command line spells both out, so that --help loads neither.
+    assert set(ENGINES) == set(LIBRARIES)
+    (formats,) = [option.type for option in export.params if option.name == "to"]
+    assert isinstance(formats, click.Choice)
+    assert set(formats.choices) == set(FORMATS)

@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from eyebright import __version__
+from eyebright.cli.bench import bench
 from eyebright.cli.cache import cache
 from eyebright.cli.check import check
 from eyebright.cli.draw import atlas, draw
@@ -41,13 +42,13 @@ def cli() -> None:
 
 for command in (demo, check, train, compare, evaluate, predict, explain, features, export):
     cli.add_command(command)
-for command in (draw, atlas, models, runs, cache):
+for command in (draw, atlas, models, runs, cache, bench):
     cli.add_command(command)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code; no traceback is shown unless $EYEBRIGHT_TRACEBACK is set."""
-    from eyebright.cli.output import print_error
+    from eyebright.cli.terminal import print_error
 
     try:
         code = cli.main(args=arguments, prog_name="eyebright", standalone_mode=False)

@@ -64,7 +64,7 @@ class FeatureReader:
             tell: given how many are done, after each batch.
 
         Returns:
-            Stage -> (N, C), each image's largest value in each channel.
+            Stage -> (N, C), each image's largest value in each channel; nothing where there are no images.
         """
         peaks: dict[str, list[NDArray[np.float32]]] = {stage: [] for stage in self.stages}
         done = 0
@@ -73,7 +73,7 @@ class FeatureReader:
                 peaks[stage].append(found.max(axis=(2, 3)))
             done += len(images)
             tell(done)
-        return {stage: np.concatenate(found) for stage, found in peaks.items()}
+        return {stage: np.concatenate(found) for stage, found in peaks.items() if found}
 
 
 def choose_channels(peaks: NDArray[np.float32] | None, own: NDArray[np.float32] | None, count: int) -> tuple[int, ...]:

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.bundle.engines import ONNX, ONNX_INT8, TORCH, VerifiedEngine, add_engine, read_engines
+from eyebright.bundle.engines import ONNX, ONNX_INT8, VerifiedEngine, add_engine, read_engines
 from eyebright.bundle.manifest import WEIGHTS, Manifest, find_bundle, read_manifest
 from eyebright.bundle.store import load_bundle
 from eyebright.data.cache import iter_squares
-from eyebright.data.samples import SampleTable
+from eyebright.data.samples import UNASSIGNED, SampleTable
 from eyebright.data.sources import read_samples
-from eyebright.errors import DataError, ExportError, SettingsError, nearest, printable
-from eyebright.exporting.export import FORMATS
+from eyebright.errors import DataError, SettingsError, nearest, printable
+from eyebright.exporting.export import FORMATS, require_export
 from eyebright.exporting.export import export as export_network
 from eyebright.exporting.verify import Batch, require_same_answers, verify
 from eyebright.exporting.web_runtime import read_runtime
@@ -66,13 +66,15 @@ def export(
             page that answers in any browser: with what was exported to ONNX before, or is now.
         int8: not for torch: a quarter of the size and several times as fast, calibrated on validation images.
         data: where the run's images are now, by default where they were; for a bundle without its run, labelled images
-            that it has not seen, its validation split for int8, else its test split, or all.
+            that it has not seen: its test split or, if none is marked as one, those that are in no split; for int8 its
+            validation split too.
         max_drop: how many points of accuracy on the test images it may lose.
         out: where the page goes, by default "web.html" in the run's folder; for the web only.
         progress: told how far it is, and asked whether to stop.
 
     Raises:
-        ExportError: the answers differ; nothing is kept.
+        SettingsError: there is no such format.
+        ExportError: the answers differ, and nothing is kept; or this machine can't compute what is asked for.
         DataError: the images are gone, have changed, or there are none to calibrate or to test on.
         BundleError: the classifier is damaged or absent.
         MissingExtraError: what writes the format is not installed.
@@ -92,8 +94,7 @@ def export(
         return Export(path=target, verified=engine)
     if out is not None:
         raise SettingsError("only a page (--to web) is written with --out; other exports go into the bundle")
-    if int8 and to == TORCH:
-        raise ExportError("int8 is there for onnx and openvino; give --to onnx --int8, or leave --int8 out")
+    require_export(to, int8=int8)
     folder = find_bundle(Path(run))
     loaded = load_bundle(folder)
     manifest = loaded.manifest
@@ -113,7 +114,7 @@ def export(
         progress=progress,
     )
     require_same_answers(verified, max_drop=max_drop)
-    kept = add_engine(folder, manifest, verified, made.content)
+    kept = add_engine(folder, verified, made.content)
     return Export(path=folder / (kept.file or WEIGHTS), verified=kept)
 
 
@@ -145,7 +146,9 @@ def _find_images(
         table = read_samples(data, min_classes=1)
         if not manifest.several_labels:
             table.require_single_labels()
-        testing = table.split("test") if len(table.rows("test")) else table
+        # Never those of train or val, in which the classifier, or its int8 form, may have seen these very images.
+        marked = table.rows("test")
+        testing = table.take(marked if len(marked) else np.flatnonzero(table.splits == UNASSIGNED))
     calibrating = None
     if int8:
         rows = table.rows("val")

@@ -26,7 +26,6 @@ from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
-from eyebright.jobs.costs import measure_latency, watch_memory
 from eyebright.jobs.measure import add_results, describe_contestant, measure_test, write_card
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import describe_machine, list_versions, now
@@ -35,6 +34,7 @@ from eyebright.jobs.state import OpenRun
 from eyebright.jobs.teach import teacher_of
 from eyebright.progress import Progress
 from eyebright.settings import to_toml
+from eyebright.speed.costs import measure_latency, watch_memory
 from eyebright.training.checkpoint import Checkpoints
 from eyebright.training.history import EpochRecord, HistoryWriter
 from eyebright.training.settings import Settings
@@ -74,6 +74,8 @@ def fit_network(
         KeyboardInterrupt: stopped before there was a network to keep, or while it was measured; what there is is kept.
     """
     table = prepared.table
+    for column in settings.data.slices:
+        table.find_column(column)  # before hours are spent
     keeper = watch = None
     if run is not None:
         write_text(run.folder / runs.SAMPLES, runs.spell_samples(table, prepared.digests))
@@ -106,7 +108,9 @@ def fit_network(
     predictor.warm_up()
     sharded = ShardedPredictor(predictor, ranks)
     with watch_memory() as predicting_memory:
-        found = measure_test(sharded, table, several_labels=trained.several_labels, progress=progress)
+        found = measure_test(
+            sharded, table, several_labels=trained.several_labels, slices=settings.data.slices, progress=progress
+        )
     if run is None or bundle is None or keeper is None:
         return None
     latency = measure_latency(predictor)

@@ -22,6 +22,11 @@ def name(value: str) -> str:
     return f"<bdi>{text(value)}</bdi>"
 
 
+def end_of_place(place: str) -> str:
+    """The last two parts of a path, which are what tells one image from another; not escaped yet."""
+    return "/".join(place.replace("\\", "/").split("/")[-2:])
+
+
 def scroll_box(label: str, content: str) -> str:
     """Wide content that scrolls inside its own box, by keyboard too.
 

@@ -66,10 +66,11 @@ def watch_memory() -> Iterator[Peak]:
         yield peak
     finally:
         if fresh:
-            peak.num_bytes = _highest()
+            peak.num_bytes = read_peak()
 
 
-def _highest() -> int | None:
+def read_peak() -> int | None:
+    """The most memory that this process has held, in bytes; None where the system does not tell."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
