@@ -23,6 +23,11 @@ from eyebright.jobs.train import Run
 
 CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = "=1+1<img src=x onerror=alert(1)>.png"
+DROP = """
+const dropped = new DataTransfer();
+dropped.items.add(new File(["words"], "dropped.txt"));
+document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+"""
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +70,13 @@ def draw_images(folder: Path) -> tuple[list[Path], list[Path]]:
     turned.save(made["turned.png"], exif=exif)
     made["broken.png"] = folder / "broken.png"
     made["broken.png"].write_bytes(made["oblong.png"].read_bytes()[:60])
+    made["cut-off.jpg"] = folder / "cut-off.jpg"
+    made["cut-off.jpg"].write_bytes(made["photo.jpg"].read_bytes()[:-500])
     made["empty.jpg"] = folder / "empty.jpg"
     made["empty.jpg"].touch()
-    return [made[name] for name in (*exact, "turned.png", "broken.png", "empty.jpg")], [made[name] for name in near]
+    return [made[name] for name in (*exact, "turned.png", "broken.png", "cut-off.jpg", "empty.jpg")], [
+        made[name] for name in near
+    ]
 
 
 @pytest.mark.browser
@@ -95,8 +104,8 @@ def test_the_page_answers_as_predict_does_and_fetches_nothing(folder: Path, tmp_
         page.goto(address)
         page.set_input_files("#files", [str(path) for path in exact + near])  # before the network is there
         page.locator('#status[data-state="ready"]').wait_for(timeout=60_000)
-        assert "11 images classified" in page.inner_text("#status")
-        assert "2 could not be read" in page.inner_text("#status")
+        assert "12 images classified" in page.inner_text("#status")
+        assert "3 could not be read" in page.inner_text("#status")
         check = json.loads(page.get_attribute("body", "data-check"))
         assert check["pixels"]
         assert check["reads"]
@@ -109,6 +118,10 @@ def test_the_page_answers_as_predict_does_and_fetches_nothing(folder: Path, tmp_
         text = download.value.path().read_text(encoding="utf-8")
         page.click("#clear")
         assert page.locator("#answers li").count() == 0
+        # Not by `evaluate`, which the page's policy forbids as it forbids every other script.
+        page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": DROP})
+        page.get_by_text("1 image classified · 1 could not be read").wait_for(timeout=20_000)
+        assert "dropped.txt" in page.inner_text("#answers")
         browser.close()
     assert wrong == []
     rows = list(csv.reader(io.StringIO(text)))

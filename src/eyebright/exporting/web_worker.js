@@ -345,7 +345,7 @@ async function classify(file) {
     if (!file.size) throw new Error();
     image = await openImage(file);
   } catch {
-    return { error: file.size ? "is no image that this browser can read" : "is empty" };
+    return { error: file.size ? "is damaged, or no image that this browser can read" : "is empty" };
   }
   try {
     const { preprocessing } = about;
