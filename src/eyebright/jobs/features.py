@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from eyebright.bundle.store import load_bundle
 from eyebright.data.cache import iter_squares
@@ -23,6 +24,7 @@ from eyebright.explanation.features import (
     BATCH,
     FeatureReader,
     choose_channels,
+    first_filters,
     measure_stages,
     outline,
     parse_channels,
@@ -80,7 +82,7 @@ class LearnedFeatures:
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
     title: str
-    reader: FeatureReader
+    model: nn.Module
     preprocessing: Preprocessing
     data: Data | None
     """What it was trained on, if that is still there."""
@@ -121,7 +123,7 @@ def features(
     if not 0 <= steps <= 10_000:
         raise SettingsError(f"{steps} steps of painting are not possible; give 0 (none) to 10000")
     subject = _find(network)
-    reader, preprocessing = subject.reader, subject.preprocessing
+    reader, preprocessing = FeatureReader(subject.model), subject.preprocessing
     sizes = measure_stages(reader.network, preprocessing.image_size)
     asked = parse_channels(tuple(channels), {stage: size[0] for stage, size in sizes.items()})
     seen, answers, name = None, None, ""
@@ -156,7 +158,7 @@ def features(
                 shown=shown[stage],
             )
         )
-    filters_of, filters = reader.filters()
+    filters_of, filters = first_filters(subject.model)
     learned = LearnedFeatures(
         features=Features(
             subject=subject.title,
@@ -195,13 +197,13 @@ def _find(network: str | os.PathLike[str]) -> _Subject:
             )
         loaded = load_pretrained(entry.name, "starter", num_classes=1000)
         title = f"{entry.title}, starter weights"
-        return _Subject(title=title, reader=FeatureReader(loaded.model), preprocessing=loaded.preprocessing, data=None)
+        return _Subject(title=title, model=loaded.model, preprocessing=loaded.preprocessing, data=None)
     path = Path(network)
     bundle = load_bundle(path)
     state = read_state(path)
     return _Subject(
         title=f"{find_model(bundle.manifest.architecture.model).title} of {printable(path.resolve().name)}",
-        reader=FeatureReader(bundle.model),
+        model=bundle.model,
         preprocessing=bundle.manifest.preprocessing,
         data=None if state is None else state.data,
     )
@@ -345,7 +347,6 @@ def _find_exciting(
                 labels=table.labels_of(row),
                 image=in_colour(seen[row]),
                 box=outline(maps[row][place], side, max(1, side // 8)),
-                peak=float(peaks[row, number]),
             )
             for row in (int(row) for row in best[number])
             if row in seen
