@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from eyebright.bundle.store import load_bundle
 from eyebright.errors import BundleError, DataError, ImageError, ModelError, OutputError, SettingsError
@@ -38,6 +39,24 @@ def test_a_run_is_shown_with_its_own_images(run: Run, photos: Path, tmp_path: Pa
     labels = [label for image in found.stages[-1].shown[0].exciting for label in image.labels]
     assert labels.count("red") >= 4
     assert (tmp_path / "p.html").read_text(encoding="utf-8") == learned.html
+
+
+def test_an_image_is_read_once_however_many_channels_it_excites(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at: list[int] = []
+    read = FeatureReader.read
+
+    def count(reader: FeatureReader, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        looked_at.append(len(images))
+        return read(reader, images)
+
+    monkeypatch.setattr(FeatureReader, "read", count)
+    found = features(run.folder, steps=0).features
+    exciting = [[image.name for channel in stage.shown for image in channel.exciting] for stage in found.stages]
+    different = {name for names in exciting for name in names}
+    assert sum(len(set(names)) for names in exciting) > len(different)  # some excite channels of several stages
+    assert sum(looked_at) == 48 + len(different)
 
 
 def test_channels_can_be_asked_for_and_painting_left_out(run: Run, photos: Path) -> None:
