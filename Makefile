@@ -1,6 +1,7 @@
 # make demo    set up, then train, compare and report on the images that come along
 # make test    set up, then every check and test
 # make check   the quick ones: the same without the slow tests
+# make bench   measure everything there is to measure, alone, into docs/bench.md: an hour or two on an idle machine
 # make clean   remove the set-up and all caches
 
 SHELL := /bin/bash
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check clean
+.PHONY: demo test check bench clean
 
 demo: $(STAMP)
 	$(BIN)/eyebright demo
@@ -40,6 +41,15 @@ $(STAMP): $(BIN)/python requirements.lock pyproject.toml weights/pyproject.toml 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ./weights ./browser
 	@touch $@
 
+# The peers have an environment of their own: none of what they bring is ever in ours. What can't be installed is skipped.
+PEERS := .bench-venv
+bench: $(STAMP)
+	@test -x $(PEERS)/bin/python || $(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers.txt \
+	    && touch $(PEERS)/.installed \
+	    || { rm -f $(PEERS)/.installed; echo "The peers can't be installed and are left out" >&2; }
+	$(BIN)/python bench/all.py $$(test -e $(PEERS)/.installed && echo --peer $(PEERS)/bin/python) $(BENCH)
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist build
+	rm -rf $(VENV) .bench-venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

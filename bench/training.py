@@ -12,7 +12,6 @@ pass, clipping and step.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import random
@@ -29,6 +28,7 @@ from eyebright.embedding.embed import computes_bfloat16
 from eyebright.models.catalog import build_model
 from eyebright.models.layers import lay_channels_last
 from eyebright.progress import SilentProgress
+from eyebright.speed.rounds import find_rates
 from eyebright.training.checkpoint import Snapshot
 from eyebright.training.epochs import train_with_frozen_statistics
 from eyebright.training.loop import run_loop
@@ -60,7 +60,7 @@ def main() -> None:
         "bfloat16": computes_bfloat16("cpu"),
         **vars(options),
     }
-    print(json.dumps(about))
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
     ways = {
         "eager float32 NCHW, AdamW": plain_way(options.model, images, labels, torch.contiguous_format, False),
         "the same, channels last": plain_way(options.model, images, labels, torch.channels_last, False),
@@ -79,12 +79,13 @@ def main() -> None:
             if number:  # the first is to warm up
                 times[way].append((time.perf_counter() - began) / STEPS)
     first = statistics.median(times["eager float32 NCHW, AdamW"])
+    print("\n| way | images a second (quartiles) | times the first |\n|---|---|---|")
     for way, seconds in times.items():
-        low, median, high = statistics.quantiles(seconds, n=4)
-        speeds = f"{options.batch / median:6.1f} ({options.batch / high:.1f} to {options.batch / low:.1f}) images/s"
-        print(f"{way:32} {speeds}, {first / median:.2f} times as fast as the first")
+        rates = find_rates(seconds, options.batch)
+        ratio = first / statistics.median(seconds)
+        print(f"| {way} | {rates.median:.1f} ({rates.low:.1f} to {rates.high:.1f}) | {ratio:.2f} |")
     ratios = [a / b - 1 for a, b in zip(times["Eyebright's loop"], times["a bare loop of the same steps"], strict=True)]
-    print(f"the loop's overhead: {100 * statistics.median(ratios):.1f} % (median of {len(ratios)} rounds)")
+    print(f"\nThe loop's overhead: {100 * statistics.median(ratios):.1f} % (median of {len(ratios)} rounds)")
 
 
 def plain_way(

@@ -115,18 +115,19 @@ def to_toml(settings: Any) -> str:
         if isinstance(value, dict):
             sections.append((key, value))
         else:
-            lines.append(f"{key} = {_toml_value(value)}")
+            lines.append(f"{key} = {toml_value(value)}")
     for name, values in sections:
         lines += ["", f"[{name}]"]
-        lines += [f"{key} = {_toml_value(value)}" for key, value in values.items()]
+        lines += [f"{key} = {toml_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
-def _toml_value(value: bool | int | float | str | tuple[str, ...]) -> str:
+def toml_value(value: bool | int | float | str | tuple[str, ...]) -> str:
+    """A value as TOML writes it, such as a text in quotes."""
     # JSON's texts, numbers and booleans are TOML's too, but for the character DEL, for pairs of surrogates (so nothing
     # is escaped that need not be), and for lone ones, which no text file can hold.
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_toml_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").encode("utf-8", "replace").decode("utf-8")

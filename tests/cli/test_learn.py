@@ -27,6 +27,13 @@ def test_training_ends_with_the_result_and_what_to_type_next(eyebright: Command,
     assert "eyebright train" in page  # the command that made it
 
 
+def test_a_file_may_have_any_name(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    name = 'cat \U0001f600 "1".safetensors'
+    done = eyebright("train", photos, "--model", "cnn", "--weights", name, *QUICK, cwd=tmp_path)
+    assert done.returncode == 5
+    assert name in done.stderr
+
+
 def test_a_comparison_ends_with_a_table_and_a_verdict(eyebright: Command, photos: Path, tmp_path: Path) -> None:
     arguments = ("--models", "cnn,resnet18", "--set", "network.weights=none", *QUICK)
     done = eyebright("compare", photos, *arguments, cwd=tmp_path)

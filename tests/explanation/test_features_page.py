@@ -21,7 +21,7 @@ HOSTILE = '"><script>alert(1)</script><img src=http://example.com/x.png>'
 
 def features() -> Features:
     image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    exciting = Exciting(name=f"a/{HOSTILE}", labels=(HOSTILE,), image=image, box=(0, 10, 30, 60), peak=3.0)
+    exciting = Exciting(name=f"a/{HOSTILE}", labels=(HOSTILE,), image=image, box=(0, 10, 30, 60))
     stages = tuple(
         ShownStage(
             name=name,

@@ -59,13 +59,13 @@ def test_a_map_is_told_in_words_with_what_chance_does() -> None:
 def test_of_several_images_a_method_is_better_only_where_that_is_no_chance() -> None:
     alike = [explanation(f"{number}.png") for number in range(4)]
     page = render_explanations(alike, SUBJECT)
-    assert '<td class="number">0.65 (0.65 to 0.65)</td><td>better</td>' in page
+    assert '<td class="number">0.65 (0.65 to 0.65)</td><td>better than random</td>' in page
     other = replace(FAITHFUL, deletion=FAITHFUL.insertion, insertion=FAITHFUL.deletion)
     turned = [replace(one, maps=(replace(one.maps[0], faithfulness=other),)) for one in alike]
     page = render_explanations([*alike[:2], *turned[:2]], SUBJECT)
-    assert "<td><strong>can't be told</strong></td>" in page
-    assert "<td>better</td>" not in page
-    assert "<td><strong>worse</strong></td>" in render_explanations(turned, SUBJECT)
+    assert "<td><strong>can't be told from random</strong></td>" in page
+    assert "<td>better than random</td>" not in page
+    assert "<td><strong>worse than random</strong></td>" in render_explanations(turned, SUBJECT)
 
 
 def test_the_page_shows_every_image_once_and_names_what_could_not_be_read() -> None:
@@ -74,7 +74,7 @@ def test_the_page_shows_every_image_once_and_names_what_could_not_be_read() -> N
     assert page.count(".seen0{background-image") == page.count(".seen1{background-image") == 1
     assert page.count('class="tint"') == 4
     assert "layer4 (7 x 7 positions)" in page
-    assert "<td>better</td>" in page  # than random maps, by what was measured twice
+    assert "<td>better than random</td>" in page
     assert "is empty" in page
     assert "Why not <bdi>dog</bdi>?" in page
     assert "likeness 0.87" in page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from eyebright.bundle.manifest import WEIGHTS, find_bundle
 from eyebright.bundle.store import describe_architecture, save_bundle
 from eyebright.errors import BundleError, ImageError, ModelError, OutputError, SettingsError
 from eyebright.jobs.draw import draw
@@ -70,6 +72,12 @@ def test_a_run_is_drawn_as_it_was_trained(run: Path) -> None:
     assert graph.nodes[-1].is_added
     assert graph.nodes[-1].kind == "softmax"
     assert draw(run, size=96).graph.inputs[0].shape == (1, 96, 96)
+
+
+def test_a_run_is_drawn_though_a_file_of_its_bundle_is_damaged(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / run.name)
+    (find_bundle(tmp_path / run.name) / WEIGHTS).write_bytes(b"")
+    assert draw(tmp_path / run.name).svg == draw(run).svg
 
 
 def test_a_folder_that_is_called_like_a_network_does_not_hide_it(

@@ -100,6 +100,7 @@ def train(
     """
     from eyebright.jobs.train import resume
     from eyebright.jobs.train import train as run
+    from eyebright.settings import toml_value
 
     if stopped is not None:
         given = [model, weights, teacher, effort, out, seed, file, decisions, find_lr or None, *overrides, *slices]
@@ -113,7 +114,7 @@ def train(
         raise click.UsageError("Missing argument 'DATA'.")
     for name, value in (("network.weights", weights), ("training.teacher", teacher)):
         if value is not None:
-            overrides = [*overrides, f"{name}={_toml_text(value)}"]
+            overrides = [*overrides, f"{name}={toml_value(value)}"]
     if find_lr:
         steering = {"effort": effort, "out": out, "seed": seed, "settings": file, "decisions": decisions}
         return _find_rate(data, model=model, overrides=overrides, **steering)
@@ -301,10 +302,3 @@ def _report_interruption(result: ComparedRuns) -> int:
 def _typed() -> str:
     """The command as the user typed it."""
     return terminal.next_command(*sys.argv[1:])
-
-
-def _toml_text(value: str) -> str:
-    """A text as a TOML value."""
-    import json
-
-    return json.dumps(value)

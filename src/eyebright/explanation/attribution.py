@@ -98,8 +98,8 @@ class SimilarImage:
     """Its class; where it has several, all of them."""
     similarity: float
     """The cosine of the two embeddings, in [-1, 1]."""
-    image: NDArray[np.uint8] | None
-    """(S, S, 3), as the network sees it; None where it can't be shown any more."""
+    image: NDArray[np.uint8]
+    """(S, S, 3), as the network sees it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -29,7 +29,6 @@ class Exciting:
     """(S, S, 3), as the network sees it."""
     box: tuple[int, int, int, int]
     """Left, top, right and bottom in its pixels."""
-    peak: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -125,7 +125,7 @@ def _overview(readable: Sequence[Explanation]) -> str:
             ("insertion − deletion", _NUMBER),
             ("random maps", _NUMBER),
             ("difference (95&#160;% interval)", _NUMBER),
-            ("than random", ""),
+            ("verdict", ""),
         )
     )
     table = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
@@ -146,7 +146,9 @@ def _overview_row(title: str, measured: Sequence[Faithfulness]) -> str:
     score = sum(found.score for found in measured) / len(measured)
     random = sum(found.random_score for found in measured) / len(measured)
     low, high = mean_interval([found.score - found.random_score for found in measured])
-    verdict = "better" if low > 0 else "<strong>worse</strong>" if high < 0 else "<strong>can't be told</strong>"
+    verdict = "better than random"
+    if low <= 0:
+        verdict = "<strong>can't be told from random</strong>" if high >= 0 else "<strong>worse than random</strong>"
     return (
         f'<tr><th scope="row">{title}</th><td class="number">{score:.2f}</td><td class="number">{random:.2f}</td>'
         f'<td class="number">{score - random:.2f} ({low:.2f} to {high:.2f})</td><td>{verdict}</td></tr>'

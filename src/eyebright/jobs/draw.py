@@ -198,7 +198,7 @@ def _find(
 
 def _find_run(path: Path, size: int | None) -> _Subject:
     folder = find_bundle(path)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, files=False)  # a drawing shows shapes; a damaged file does not matter to it
     architecture = manifest.architecture
     entry = find_model(architecture.model)
     side = size or manifest.preprocessing.image_size

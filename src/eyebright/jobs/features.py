@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from eyebright.bundle.store import load_bundle
 from eyebright.data.cache import iter_squares
@@ -23,6 +24,7 @@ from eyebright.explanation.features import (
     BATCH,
     FeatureReader,
     choose_channels,
+    first_filters,
     measure_stages,
     outline,
     parse_channels,
@@ -80,7 +82,7 @@ class LearnedFeatures:
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
     title: str
-    reader: FeatureReader
+    model: nn.Module
     preprocessing: Preprocessing
     data: Data | None
     """What it was trained on, if that is still there."""
@@ -121,7 +123,7 @@ def features(
     if not 0 <= steps <= 10_000:
         raise SettingsError(f"{steps} steps of painting are not possible; give 0 (none) to 10000")
     subject = _find(network)
-    reader, preprocessing = subject.reader, subject.preprocessing
+    reader, preprocessing = FeatureReader(subject.model), subject.preprocessing
     sizes = measure_stages(reader.network, preprocessing.image_size)
     asked = parse_channels(tuple(channels), {stage: size[0] for stage, size in sizes.items()})
     seen, answers, name = None, None, ""
@@ -156,7 +158,7 @@ def features(
                 shown=shown[stage],
             )
         )
-    filters_of, filters = reader.filters()
+    filters_of, filters = first_filters(subject.model)
     learned = LearnedFeatures(
         features=Features(
             subject=subject.title,
@@ -195,13 +197,13 @@ def _find(network: str | os.PathLike[str]) -> _Subject:
             )
         loaded = load_pretrained(entry.name, "starter", num_classes=1000)
         title = f"{entry.title}, starter weights"
-        return _Subject(title=title, reader=FeatureReader(loaded.model), preprocessing=loaded.preprocessing, data=None)
+        return _Subject(title=title, model=loaded.model, preprocessing=loaded.preprocessing, data=None)
     path = Path(network)
     bundle = load_bundle(path)
     state = read_state(path)
     return _Subject(
         title=f"{find_model(bundle.manifest.architecture.model).title} of {printable(path.resolve().name)}",
-        reader=FeatureReader(bundle.model),
+        model=bundle.model,
         preprocessing=bundle.manifest.preprocessing,
         data=None if state is None else state.data,
     )
@@ -288,6 +290,9 @@ def _show_channels(
         if progress.stop_requested:
             raise KeyboardInterrupt
 
+    exciting = {}
+    if peaks is not None and table is not None:
+        exciting = _find_exciting(reader, preprocessing, chosen, peaks, table)
     shown = {}
     for stage, numbers in chosen.items():
         painted: dict[int, NDArray[np.uint8] | None] = {}
@@ -296,14 +301,11 @@ def _show_channels(
                 reader.network, stage, numbers, preprocessing, side=side, steps=steps, step_done=step_done
             )
             painted = dict(zip(numbers, pictures, strict=True))
-        exciting = {}
-        if peaks is not None and table is not None:
-            exciting = _find_exciting(reader, preprocessing, stage, numbers, peaks[stage], table)
         shown[stage] = tuple(
             ShownChannel(
                 number=number,
                 painted=painted.get(number),
-                exciting=exciting.get(number, ()),
+                exciting=exciting.get((stage, number), ()),
                 is_deaf=number in painted and painted[number] is None,
             )
             for number in numbers
@@ -315,40 +317,44 @@ def _show_channels(
 def _find_exciting(
     reader: FeatureReader,
     preprocessing: Preprocessing,
-    stage: str,
-    numbers: Sequence[int],
-    peaks: NDArray[np.float32],
+    chosen: Mapping[str, Sequence[int]],
+    peaks: Mapping[str, NDArray[np.float32]],
     table: SampleTable,
-) -> dict[int, tuple[Exciting, ...]]:
-    best = {number: np.argsort(-peaks[:, number], kind="stable")[:EXCITING] for number in numbers}
-    best = {number: rows[peaks[rows, number] > 0] for number, rows in best.items()}
-    rows = sorted({int(row) for found in best.values() for row in found})
-    if not rows:
-        return {}
+) -> dict[tuple[str, int], tuple[Exciting, ...]]:
+    """Stage and channel -> the images that excite it most; each image is read once, however many it excites."""
+    best: dict[tuple[str, int], list[int]] = {}
+    for stage, numbers in chosen.items():
+        for number in numbers:
+            strength = peaks[stage][:, number]
+            order = np.argsort(-strength, kind="stable")[:EXCITING]
+            best[stage, number] = [int(row) for row in order if strength[row] > 0]
+    rows = sorted({row for found in best.values() for row in found})
     names = [table.names[row] for row in rows]
     seen: dict[int, NDArray[np.uint8]] = {}
-    maps: dict[int, NDArray[np.float32]] = {}
+    boxes: dict[tuple[str, int, int], tuple[int, int, int, int]] = {}
+    side = preprocessing.image_size
     done = 0
     for squares, errors in iter_squares(table.store, names, preprocessing, batch_size=BATCH):
         images = preprocessing.crop(squares)
-        answers = reader.read(preprocessing.normalise(images))[stage]
-        for place in range(len(images)):
-            if place not in errors:
-                seen[rows[done + place]] = images[place]
-                maps[rows[done + place]] = answers[place][list(numbers)]
+        answers = reader.read(preprocessing.normalise(images))
+        for place, row in enumerate(rows[done : done + len(images)]):
+            if place in errors:
+                continue
+            seen[row] = images[place]
+            for (stage, number), found in best.items():
+                if row in found:
+                    boxes[stage, number, row] = outline(answers[stage][place, number], side, max(1, side // 8))
         done += len(images)
-    side = preprocessing.image_size
     return {
-        number: tuple(
+        (stage, number): tuple(
             Exciting(
                 name=table.store.locate(table.names[row]),
                 labels=table.labels_of(row),
                 image=in_colour(seen[row]),
-                box=outline(maps[row][place], side, max(1, side // 8)),
-                peak=float(peaks[row, number]),
+                box=boxes[stage, number, row],
             )
-            for row in (int(row) for row in best[number])
+            for row in found
             if row in seen
         )
-        for place, number in enumerate(numbers)
+        for (stage, number), found in best.items()
     }

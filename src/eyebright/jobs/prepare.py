@@ -128,7 +128,7 @@ def prepare_again(data: Data, records: Sequence[SampleRecord], progress: Progres
     classes = tuple(sorted({label for record in records for label in record.labels}))
     number = {name: label for label, name in enumerate(classes)}
     several = None
-    if table.label_sets is not None:
+    if table.label_sets is not None or any(len(record.labels) > 1 for record in records):
         several = np.zeros((len(records), len(classes)), dtype=np.bool_)
         for row, record in enumerate(records):
             several[row, [number[label] for label in record.labels]] = True
