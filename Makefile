@@ -35,9 +35,10 @@ $(BIN)/python:
 	echo "Eyebright needs Python 3.11 or newer, as python3.11, python3.12, python3.13 or python3; none was found." >&2; \
 	exit 1
 
-$(STAMP): $(BIN)/python requirements.lock pyproject.toml weights/pyproject.toml $(wildcard weights/src/eyebright_weights/*)
+$(STAMP): $(BIN)/python requirements.lock pyproject.toml weights/pyproject.toml browser/pyproject.toml \
+          $(wildcard weights/src/eyebright_weights/* browser/src/eyebright_browser/*)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ./weights
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ./weights ./browser
 	@touch $@
 
 # The peers have an environment of their own: none of what they bring is ever in ours. What can't be installed is skipped.

@@ -8,7 +8,6 @@ import sys
 import venv
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -45,16 +44,10 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(bright_and_dark: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two classes of small photos, exported."""
-    root = tmp_path_factory.mktemp("photos") / "light"
-    for label, name in enumerate(("bright", "dark")):
-        (root / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = np.random.default_rng([label, number]).integers(0, 100, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels + np.uint8(120 * (1 - label))).save(root / name / f"{number:02}.png")
     folder = tmp_path_factory.mktemp("runs") / "run"
-    train(root, model="cnn", out=folder, overrides=["training.epochs=3", "network.width=small"])
+    train(bright_and_dark, model="cnn", out=folder, overrides=["training.epochs=3", "network.width=small"])
     export(folder)
     return folder
 

@@ -171,3 +171,13 @@ def test_top_1_is_the_diagonal_of_the_confusion_matrix(seed: int, count: int, cl
     assert confusion.sum() == count
     assert metrics.top_k_correct(p, y, k=1).sum() == confusion.trace()
     assert metrics.top_k_accuracy(p, y, k=classes) == 1
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 11, 30, 500])
+def test_the_interval_of_a_mean_is_scipys(count: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = np.random.default_rng(count).normal(0.2, 0.3, count)
+    expected = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
+    found = metrics.mean_interval(values)
+    assert found.high - found.low == pytest.approx(expected[1] - expected[0], rel=2e-3)
+    assert (found.high + found.low) / 2 == pytest.approx(values.mean())

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from eyebright.errors import DataError
-from eyebright.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from eyebright.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, in_colour
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -123,3 +123,11 @@ def test_nonsense_is_refused(change: dict[str, Any], message: str) -> None:
     values = Preprocessing(image_size=16, resize=20).to_dict() | change
     with pytest.raises(DataError, match=message):
         Preprocessing.from_dict(values)
+
+
+def test_a_grey_image_is_shown_in_colour_and_one_in_colour_as_it_is() -> None:
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    shown = in_colour(grey)
+    assert shown.shape == (3, 4, 3)
+    assert all(np.array_equal(shown[..., channel], grey[..., 0]) for channel in range(3))
+    assert np.array_equal(in_colour(shown), shown)

@@ -18,6 +18,7 @@ class Inner:
     rate: float = 0.1
     steps: int = 3
     on: bool = True
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,9 @@ def test_defaults_then_file_then_overrides(tmp_path: Path) -> None:
     assert load_settings(Outer, file=file) == Outer(name="file", inner=Inner(rate=1.0, steps=5))
     loaded = load_settings(Outer, file=file, overrides=["inner.steps=7", "inner.on = false", "name=a bare text"])
     assert loaded == Outer(name="a bare text", inner=Inner(rate=1.0, steps=7, on=False))
+    listed = load_settings(Outer, overrides=["inner.names=['a', 'b']"])
+    assert override_settings(listed, ["name=x"]).inner.names == ("a", "b")
+    assert load_settings(Outer, overrides=["inner.names=one"]).inner.names == ("one",)
     assert override_settings(Outer(name="x"), ["inner.rate=2"]) == Outer(name="x", inner=Inner(rate=2.0))
 
 
@@ -46,6 +50,8 @@ def test_defaults_then_file_then_overrides(tmp_path: Path) -> None:
         ("inner.on=1", "must be true or false, not 1"),
         ("inner.rate=fast", "must be a number, not 'fast'"),
         ("inner=3", "inner is a section"),
+        ("inner.names=[1]", r"inner.names must be a list of texts, not \[1\]"),
+        ("inner.names=3", "inner.names must be a list of texts, not 3"),
         ("name.x=3", "name must be a text"),
         ("inner.rate.deep=3", "must be a number"),
         ("nothing", "is no setting; write it as section.key=value"),
@@ -74,11 +80,12 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     rate=st.floats(allow_nan=False, allow_infinity=False),
     steps=st.integers(-(2**63), 2**63 - 1),
     on=st.booleans(),
+    names=st.lists(st.text(st.characters(exclude_categories=["Cs"]))),
 )
 def test_what_is_written_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, name: str, rate: float, steps: int, on: bool
+    tmp_path_factory: pytest.TempPathFactory, name: str, rate: float, steps: int, on: bool, names: list[str]
 ) -> None:
-    settings = Outer(name=name, inner=Inner(rate=rate, steps=steps, on=on))
+    settings = Outer(name=name, inner=Inner(rate=rate, steps=steps, on=on, names=tuple(names)))
     file = tmp_path_factory.mktemp("s") / "s.toml"
     file.write_text(to_toml(settings), encoding="utf-8")
     assert load_settings(Outer, file=file) == settings

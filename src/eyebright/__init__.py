@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eyebright.jobs.check import check as check
     from eyebright.jobs.compare import ComparedRuns as ComparedRuns
     from eyebright.jobs.compare import compare as compare
+    from eyebright.jobs.compare import resume_comparison as resume_comparison
     from eyebright.jobs.compare_runs import compare_runs as compare_runs
     from eyebright.jobs.demo import demo as demo
     from eyebright.jobs.draw import Drawing as Drawing
@@ -85,6 +86,7 @@ _HOMES = {
     "measure_robustness": "jobs.robustness",
     "read_samples": "data.sources",
     "resume": "jobs.train",
+    "resume_comparison": "jobs.compare",
     "train": "jobs.train",
 }
 

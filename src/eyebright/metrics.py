@@ -18,12 +18,14 @@ from eyebright.errors import DataError
 
 _Z95 = 1.959963984540054
 """How many standard deviations to either side hold 95 % of a normal distribution."""
+_FEW_DEGREES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""The same of Student's distribution with 1, 2, … degrees of freedom."""
 _SUM_TOLERANCE = 1e-2
 """How far from 1 a row of probabilities may sum: bfloat16 keeps two to three digits."""
 
 
 class Interval(NamedTuple):
-    """The lowest and highest value that the data are compatible with, as fractions."""
+    """The lowest and highest value that the data are compatible with; of a share, as fractions."""
 
     low: float
     high: float
@@ -63,6 +65,28 @@ def wilson_interval(correct: int, total: int) -> Interval:
     low = 0.0 if correct == 0 else max(0.0, centre - half)
     high = 1.0 if correct == total else min(1.0, centre + half)
     return Interval(low, high)
+
+
+def mean_interval(values: ArrayLike) -> Interval:
+    """The 95 % interval of the mean of independent numbers, by Student's t; as they are, not bounded to any range.
+
+    Args:
+        values: (N,), N at least 2.
+
+    Source:
+        Abramowitz and Stegun, "Handbook of Mathematical Functions", 1964, 26.7.5, for the quantile from 10 degrees of
+        freedom on, where it is right to 0.2 %.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    assert numbers.ndim == 1 and len(numbers) >= 2
+    freedom = len(numbers) - 1
+    if freedom <= len(_FEW_DEGREES):
+        quantile = _FEW_DEGREES[freedom - 1]
+    else:
+        z = _Z95
+        quantile = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    middle, reach = numbers.mean(), quantile * numbers.std(ddof=1) / np.sqrt(len(numbers))
+    return Interval(float(middle - reach), float(middle + reach))
 
 
 def top_k_correct(probabilities: ArrayLike, labels: ArrayLike, *, k: int = 1) -> NDArray[np.bool_]:

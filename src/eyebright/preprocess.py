@@ -145,3 +145,8 @@ class Preprocessing:
             return cls(**plain)
         except (TypeError, ValueError) as error:
             raise DataError(f"preprocessing can't be read: {error}") from error
+
+
+def in_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, C), grey or in colour -> (H, W, 3), as pages show it."""
+    return image.repeat(3, axis=2) if image.shape[-1] == 1 else image

@@ -1,7 +1,7 @@
 """Settings: frozen dataclasses, filled from a TOML file and `section.key=value` overrides.
 
-A settings class has fields of type bool, int, float, str, or another settings class (a section of the file). This file
-knows no particular setting; the classes stand beside the code they steer.
+A settings class has fields of type bool, int, float, str, tuple[str, ...] (a list of texts), or another settings class
+(a section of the file). This file knows no particular setting; the classes stand beside the code they steer.
 """
 
 from __future__ import annotations
@@ -94,6 +94,11 @@ def _convert(kind: Any, value: Any, key: str) -> Any:
         return build_settings(kind, value, section=f"{key}.")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
+    if kind == tuple[str, ...]:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise SettingsError(f"{key} must be a list of texts, not {value!r}")
+        return tuple(texts)
     if type(value) is not kind:
         raise SettingsError(f"{key} must be {_TYPE_NAMES[kind]}, not {value!r}")
     return value
@@ -110,16 +115,19 @@ def to_toml(settings: Any) -> str:
         if isinstance(value, dict):
             sections.append((key, value))
         else:
-            lines.append(f"{key} = {_toml_value(value)}")
+            lines.append(f"{key} = {toml_value(value)}")
     for name, values in sections:
         lines += ["", f"[{name}]"]
-        lines += [f"{key} = {_toml_value(value)}" for key, value in values.items()]
+        lines += [f"{key} = {toml_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
-def _toml_value(value: bool | int | float | str) -> str:
+def toml_value(value: bool | int | float | str | tuple[str, ...]) -> str:
+    """A value as TOML writes it, such as a text in quotes."""
     # JSON's texts, numbers and booleans are TOML's too, but for the character DEL, for pairs of surrogates (so nothing
     # is escaped that need not be), and for lone ones, which no text file can hold.
     if isinstance(value, float):
         return repr(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(toml_value, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").encode("utf-8", "replace").decode("utf-8")

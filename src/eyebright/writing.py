@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from eyebright.errors import OutputError, printable
+
+_NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL)
+"""What systems say where a folder can't hold links."""
 
 
 @contextmanager
@@ -83,22 +87,72 @@ def refuse_existing(path: Path) -> None:
         )
 
 
+def check_new(path: Path, endings: Sequence[str], what: str) -> str:
+    """Make sure that a file can be written under this name before there is anything to write.
+
+    Args:
+        path: the file.
+        endings: those that can be written, such as (".html", ".png").
+        what: what is written, for the message: "drawings are written".
+
+    Returns:
+        Its ending in small letters.
+
+    Raises:
+        OutputError: it ends in none of them, or is there already.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in endings:
+        *others, last = endings
+        listed = (
+            f"{', '.join(others)} or {last}; end the name in one of them" if others else f"{last}; end the name in it"
+        )
+        raise OutputError(f"{printable(str(path))}: {what} as {listed}")
+    refuse_existing(path)
+    return suffix
+
+
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that was not there, whole or not at all.
+    """Write a file that was not there, whole or not at all, even if the process is killed on the way.
 
     Raises:
         OutputError: it is there, or can't be written.
     """
+    scratch = path.with_name(f".{path.name}.new")
+    refuse_existing(path)
     with writing(path):
         try:
-            with path.open("xb") as file:
-                try:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                except BaseException:
-                    path.unlink(missing_ok=True)
-                    raise
+            with scratch.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _name_new(scratch, path)
+            sync_folder(path.parent)
         except FileExistsError:
             refuse_existing(path)
+            raise
+        finally:
+            with suppress(OSError):
+                scratch.unlink(missing_ok=True)
+
+
+def _name_new(scratch: Path, path: Path) -> None:
+    """Give a finished file its name, unless the name is taken: by a link, which never replaces anything.
+
+    Raises:
+        FileExistsError: it is taken.
+    """
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Some memory cards and network folders have no links: a name taken first by an empty file, then replaced.
+        path.open("xb").close()
+        try:
+            os.replace(scratch, path)
+        except BaseException:
+            path.unlink(missing_ok=True)
             raise

@@ -129,6 +129,15 @@ def test_a_manifest_that_makes_no_sense_is_refused(bundle: Path, change: dict[st
         read_manifest(bundle)
 
 
+@pytest.mark.parametrize("name", ["../outside.onnx", "/etc/passwd", "in/side.onnx", "..", "", "a\\\\b"])
+def test_a_name_that_leads_out_of_the_folder_is_refused_even_where_files_are_left_to_others(
+    bundle: Path, name: str
+) -> None:
+    rewrite(bundle, files={**read_manifest(bundle).files, name: "0" * 64})
+    with pytest.raises(BundleError, match="no plain file name"):
+        read_manifest(bundle, files=False)
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b"[" * 100_000, b"null"])
 def test_what_is_no_manifest_is_refused(bundle: Path, content: bytes) -> None:
     (bundle / "manifest.json").write_bytes(content)

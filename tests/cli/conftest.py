@@ -8,9 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -36,15 +34,9 @@ def eyebright() -> Command:
 
 
 @pytest.fixture(scope="session")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def photos(bright_and_dark: Path) -> Path:
     """Two classes of small photos: bright and dark ones."""
-    root = tmp_path_factory.mktemp("photos") / "light"
-    for label, name in enumerate(("bright", "dark")):
-        (root / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = np.random.default_rng([label, number]).integers(0, 100, (20, 24, 3), dtype=np.uint8)
-            Image.fromarray(pixels + np.uint8(120 * (1 - label))).save(root / name / f"{number:02}.png")
-    return root
+    return bright_and_dark
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,18 @@ def test_predict_adds_the_maps(eyebright: Command, run_folder: Path, photos: Pat
     assert (refused.returncode, refused.stdout) == (7, "")
 
 
+def test_an_image_that_cannot_be_read_ends_predict_alike_with_maps_or_without(
+    eyebright: Command, run_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "empty.jpg").touch()
+    plain = eyebright("predict", run_folder, "empty.jpg", cwd=tmp_path)
+    with_maps = eyebright("predict", run_folder, "empty.jpg", "--explain", "maps.html", cwd=tmp_path)
+    assert plain.returncode == with_maps.returncode == 3
+    assert with_maps.stdout == plain.stdout
+    assert with_maps.stderr == plain.stderr
+    assert not (tmp_path / "maps.html").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -5,6 +5,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
+from eyebright.bundle.engines import LIBRARIES
+from eyebright.cli.use import ENGINES, export
+from eyebright.exporting.export import FORMATS
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -28,6 +34,8 @@ def test_mistakes_get_one_line(eyebright: Command, run_folder: Path, photos: Pat
         (["export", tmp_path / "nowhere"], 6, "no folder"),
         (["export", run_folder, "--to", "torch", "--int8"], 5, "int8 is there for onnx and openvino"),
         (["export", run_folder / "bundle"], 4, "eyebright export RUN DATA"),
+        (["export", run_folder, "--to", "web", "--out", run_folder / "run.json"], 7, "exists already"),
+        (["export", run_folder, "--out", "page.html"], 2, "only a page (--to web)"),
         (["predict", run_folder, photos, "--engine", "onnx-int8"], 6, "make it with: eyebright export RUN"),
         (["predict", run_folder, photos, "--engine", "caffe"], 2, "caffe"),
     ):
@@ -35,3 +43,11 @@ def test_mistakes_get_one_line(eyebright: Command, run_folder: Path, photos: Pat
         assert done.returncode == code, done.stderr
         assert message in done.stderr
         assert done.stdout == ""
+
+
+def test_what_can_be_chosen_is_what_there_is() -> None:
+    # The command line spells both out, so that --help loads neither.
+    assert set(ENGINES) == set(LIBRARIES)
+    (formats,) = [option.type for option in export.params if option.name == "to"]
+    assert isinstance(formats, click.Choice)
+    assert set(formats.choices) == set(FORMATS)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,13 @@ def test_training_ends_with_the_result_and_what_to_type_next(eyebright: Command,
     assert "eyebright train" in page  # the command that made it
 
 
+def test_a_file_may_have_any_name(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    name = 'cat \U0001f600 "1".safetensors'
+    done = eyebright("train", photos, "--model", "cnn", "--weights", name, *QUICK, cwd=tmp_path)
+    assert done.returncode == 5
+    assert name in done.stderr
+
+
 def test_a_comparison_ends_with_a_table_and_a_verdict(eyebright: Command, photos: Path, tmp_path: Path) -> None:
     arguments = ("--models", "cnn,resnet18", "--set", "network.weights=none", *QUICK)
     done = eyebright("compare", photos, *arguments, cwd=tmp_path)
@@ -45,6 +53,66 @@ def test_a_comparison_may_do_without_the_baseline(eyebright: Command, photos: Pa
     assert "without a network" not in done.stdout.lower()
     report = json.loads((tmp_path / "runs" / "light-compare" / "report.json").read_text())
     assert [contestant["model"] for contestant in report["contestants"]] == ["cnn"]
+
+
+def test_seeds_and_folds_come_with_mean_and_spread(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    seeds = eyebright("compare", photos, "--models", "cnn", *QUICK, "--seeds", "2", "--out", "s", cwd=tmp_path)
+    assert seeds.returncode == 0, seeds.stderr
+    assert "Plain CNN, seed 1 (2 of 2)" in seeds.stderr
+    assert re.search(r"Plain CNN +\d+\.\d % \u00b1 \d", seeds.stdout)
+    assert "other images and other seeds" in seeds.stdout
+    assert "eyebright predict s/cnn-seed0 new.jpg" in seeds.stdout
+    folds = eyebright("compare", photos, "--models", "cnn", *QUICK, "--kfold", "3", "--out", "f", cwd=tmp_path)
+    assert folds.returncode == 0, folds.stderr
+    assert "24 images of 2 classes in 3 folds of 8 to 8; each is tested once" in folds.stderr
+    assert "over 3 folds" in folds.stdout
+    assert "eyebright train DATA --model cnn" in folds.stdout
+
+
+def test_a_comparison_that_was_killed_is_gone_on_with(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    arguments = ["compare", str(photos), "--models", "cnn", *QUICK, "--seeds", "3", "--out", "c"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "eyebright", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Plain CNN, seed 1"):
+                break
+        process.kill()
+        process.stderr.read()
+    assert not (tmp_path / "c" / "report.json").exists()
+    done = eyebright("compare", "--resume", "c", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "going on with c" in done.stderr
+    assert "seed 0" not in done.stderr  # it was finished
+    report = json.loads((tmp_path / "c" / "report.json").read_text())
+    assert [one["number"] for one in report["contestants"][0]["repeats"]["trainings"]] == [0, 1, 2]
+    for more, words in ((["--seeds", "2"], "keeps the comparison's settings"), ([], "is finished")):
+        refused = eyebright("compare", "--resume", "c", *more, cwd=tmp_path)
+        assert refused.returncode != 0
+        assert words in refused.stderr
+
+
+def test_columns_of_a_list_are_told_worst_first(eyebright: Command, photos: Path, tmp_path: Path) -> None:
+    lines = ["path,label,camera,day"]
+    for number, image in enumerate(sorted(photos.glob("*/*.png"))):
+        camera = ("old", "new\x1b[31m")[number % 2]
+        lines.append(f"{image},{image.parent.name},{camera},{number // 6}")
+    listed = tmp_path / "list.csv"
+    listed.write_text("\n".join(lines), encoding="utf-8")
+    asked = ("--set", "data.test_fraction=0.6", "--slice", "Camera", "--out", "r")
+    done = eyebright("train", listed, "--model", "cnn", *QUICK, *asked, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = done.stdout[done.stdout.index("camera") :].splitlines()
+    assert table[0].split() == ["camera", "images", "accuracy"]
+    assert {line.split()[0] for line in table[1:3]} == {"old", "new\\x1b[31m"}
+    assert "day" not in done.stdout
+    told = eyebright("evaluate", "r", listed, "--slice", "camera", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "camera" in told.stdout
+    refused = eyebright("evaluate", "r", listed, "--slice", "camrea", cwd=tmp_path)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert 'there is no column "camrea" to slice by; did you mean "camera"?' in refused.stderr
 
 
 def test_runs_are_compared_as_they_are(eyebright: Command, photos: Path, run_folder: Path, tmp_path: Path) -> None:

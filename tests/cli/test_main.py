@@ -14,19 +14,19 @@ from eyebright.cli.main import cli
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings"]
+STEERING = ["--decisions", "--effort", "--out", "--seed", "--set", "--settings", "--slice"]
 # Frozen: a new flag is a decision, made here as well.
 FLAGS = {
     "atlas": ["--out"],
     "bench": ["--json", "--quick"],
     "cache": [],
     "check": ["--decisions", "--out", "--wrong-labels"],
-    "compare": [*STEERING, "--models", "--no-baseline"],
+    "compare": [*STEERING, "--kfold", "--models", "--no-baseline", "--resume", "--seeds"],
     "demo": ["--out", "--seed"],
     "draw": ["--dark", "--image", "--out", "--size", "--text", "--unfold", "--view"],
-    "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--tta"],
+    "evaluate": ["--corruptions", "--decisions", "--engine", "--out", "--slice", "--tta"],
     "explain": ["--against", "--data", "--label", "--layer", "--method", "--out", "--similar"],
-    "export": ["--int8", "--max-drop", "--to"],
+    "export": ["--int8", "--max-drop", "--out", "--to"],
     "features": ["--channel", "--data", "--out", "--steps"],
     "models": [],
     "predict": ["--coverage", "--engine", "--error-rate", "--explain", "--out", "--resume", "--sets"],
@@ -67,6 +67,7 @@ NAMES = [
     "measure_robustness",
     "read_samples",
     "resume",
+    "resume_comparison",
     "train",
 ]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from eyebright.cli import output
+from eyebright.cli import listings, output, terminal
 from eyebright.inference.predictor import Prediction
 from eyebright.jobs.models import list_models
 
@@ -14,8 +14,8 @@ def answer(name: str, label: str = "cat") -> Prediction:
 def test_names_can_not_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     hostile = "\x1b[31mred\x1b[0m\n[bold]x[/bold].jpg"
     output.print_predictions([answer(hostile, label="\x1b]0;title\x07")])
-    output.print_line(hostile)
-    output.print_error(hostile)
+    terminal.print_line(hostile)
+    terminal.print_error(hostile)
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
     assert "[bold]x[/bold].jpg" in out  # shown as it is, not as markup
@@ -29,7 +29,7 @@ def test_a_long_list_is_cut_but_counted(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_list_of_models_is_never_cut_off(capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_models(list_models())
+    listings.print_models(list_models())
     out = capsys.readouterr().out
     assert "…" not in out
     for text in ("resnet50.starter", "vgg16.tv_v1", "4.09 G", "25.6 M", "80.9 %", "BSD-3-Clause"):
@@ -41,7 +41,7 @@ def test_a_second_signal_ends_at_once() -> None:
     import signal
 
     before = signal.getsignal(signal.SIGTERM)
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         os.kill(os.getpid(), signal.SIGTERM)
         assert progress.stop_requested
         with pytest.raises(KeyboardInterrupt):

@@ -78,7 +78,10 @@ def test_an_unknown_column_names_the_nearest(read_text: ReadText) -> None:
     [
         ("", "is empty; its first line must be: path,label"),
         ("path,label\n", "has a header but no rows"),
-        ("a.png,cat\nb.png,dog\n", "unknown column"),
+        ("a.png,cat\nb.png,dog\n", 'the column "path" is missing'),
+        ("path,label,splits\na.png,cat,test\n", 'unknown column "splits"; did you mean "split"'),
+        ("path,label,Group_ID\na.png,cat,1\n", 'unknown column "group_id"; did you mean "group"'),
+        ("path,label,day,Day\na.png,cat,1,2\n", 'the column "day" is there twice'),
         ("path\na.png\n", 'the column "label" is missing'),
         ("path,label,labels\na.png,cat,cat\n", "has the columns label and labels"),
         ("path,labels\na.png,cat\nb.png, | \n", "line 3 has no labels"),
@@ -180,3 +183,28 @@ def test_spellings_that_are_read_as_one_class_are_told(read_text: ReadText) -> N
         "read as one class, \"caf\u00e9\": 'cafe\\u0301', 'caf\\xe9'",
         "read as one class, \"dog\": ' dog ', 'dog'",
     )
+
+
+# Columns to slice by
+
+
+def test_other_columns_are_kept_in_their_order_and_spelling(read_text: ReadText) -> None:
+    table = read_text("path,Camera,label, day ,\na.png,X-T4,cat,1,0\nb.png,,dog, 2 ,1\na.png,X-T4,cat,9,2\n")
+    assert table.columns == {"Camera": ("X-T4", ""), "day": ("1", "2")}
+    assert table.take([1]).columns == {"Camera": ("",), "day": ("2",)}
+    assert table.find_column(" camera") == "Camera"
+
+
+def test_a_column_that_is_there_may_have_a_namesake(read_text: ReadText) -> None:
+    assert read_text("path,label,group,groups\na.png,cat,1,2\nb.png,dog,2,3\n").columns == {"groups": ("2", "3")}
+
+
+def test_a_column_to_slice_by_that_is_not_there_names_the_nearest(read_text: ReadText) -> None:
+    table = read_text("path,label,Camera,group\na.png,cat,x,1\nb.png,dog,y,2\n")
+    assert table.find_column("GROUP") == "group"
+    with pytest.raises(DataError, match='no column "camra" to slice by; did you mean "Camera"'):
+        table.find_column("camra")
+    with pytest.raises(DataError, match="choose one of Camera, group"):
+        table.find_column("zzz")
+    with pytest.raises(DataError, match="the data have no columns of their own"):
+        read_text("path,label\na.png,cat\nb.png,dog\n").find_column("day")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime
 import json
 import subprocess
 import sys
@@ -77,6 +78,18 @@ def test_a_parquet_manifest_that_makes_no_sense_is_refused(
     pq.write_table(pa.table(columns), tmp_path / "list.parquet")
     with pytest.raises(DataError, match=rf"list\.parquet: .*{message}"):
         read_samples(tmp_path / "list.parquet")
+
+
+def test_other_columns_of_a_parquet_manifest_are_kept_as_texts(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    columns = {"path": ["a.png", "b.png"], "label": ["cat", "dog"], "gain": [0.5, None], "night": [True, False]}
+    columns |= {"box": [[1, 2], [3, 4]], "day": [datetime.date(2026, 11, 1), datetime.date(2026, 11, 2)]}
+    pq.write_table(pa.table(columns), tmp_path / "list.parquet")
+    assert read_samples(tmp_path / "list.parquet").columns == {
+        "gain": ("0.5", ""),
+        "night": ("True", "False"),
+        "day": ("2026-11-01", "2026-11-02"),
+    }
 
 
 # Images in Parquet files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -208,3 +209,23 @@ def test_a_killed_rank_is_started_again_and_changes_nothing(photos: Path, tmp_pa
     assert results_of(tmp_path / "killed") == results_of(tmp_path / "never")
     weights = [(tmp_path / name / "bundle" / "weights.safetensors").read_bytes() for name in ("killed", "never")]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("asked", ["--seeds", "--kfold"])
+def test_two_processes_compare_and_go_on_with_what_was_stopped(photos: Path, tmp_path: Path, asked: str) -> None:
+    compare = ["-m", "eyebright", "compare"]
+    models = ["--models", "cnn", *FEW[2:], "--set", "training.epochs=1", "--no-baseline", asked, "2"]
+    done = torchrun(2, *compare, photos, *models, "--out", "c", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr  # of both processes
+    assert done.stdout.count("Report:") == 1
+    whole = json.loads((tmp_path / "c" / "report.json").read_text())["contestants"][0]
+    assert len(whole["repeats"]["trainings"]) == 2
+    last = sorted(path for path in (tmp_path / "c").iterdir() if path.name.startswith("cnn-"))[-1]
+    shutil.rmtree(last)
+    (tmp_path / "c" / "report.json").unlink()
+    again = torchrun(2, *compare, "--resume", "c", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    found = json.loads((tmp_path / "c" / "report.json").read_text())["contestants"][0]
+    assert found["report"]["confidences"] == whole["report"]["confidences"]
+    for one, other in zip(found["repeats"]["trainings"], whole["repeats"]["trainings"], strict=True):
+        assert one["accuracy"] == other["accuracy"]

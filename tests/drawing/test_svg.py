@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -21,7 +20,6 @@ from eyebright.drawing.volumes import draw_volumes
 from eyebright.models.catalog import MODELS
 
 GraphOf = Callable[..., Graph]
-CHROMIUM = Path("/usr/bin/chromium")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -93,17 +91,6 @@ def test_hostile_names_stay_text() -> None:
 def test_widths_are_those_of_helvetica() -> None:
     assert text_width("224 x 224 x 64", 1000) == 8 * 556 + 2 * 500 + 4 * 278
     assert text_width("VGG", 10, is_bold=True) == pytest.approx(6.67 + 7.78 + 7.78)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 MEASURE = """() => {

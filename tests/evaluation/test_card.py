@@ -29,6 +29,7 @@ HOSTILE = (
     "\u202egnp.exe",
     "http://www.evil.example",
     "![i](//evil.example/i.png)",
+    "cat 😀",
 )
 
 
@@ -119,6 +120,14 @@ def test_a_name_is_shown_as_it_is_and_does_nothing(name: str) -> None:
     assert shown.tags == {"p", "table", "thead", "tbody", "tr", "th", "td"}
     spelled = name.replace("\n", "\\n").replace("\u202e", "\\u202e")
     assert shown.text.count(spelled) == 2
+
+
+def test_an_emoji_is_one_letter_to_yaml_too(build_comparison: Build) -> None:
+    contestant = build_comparison().contestants[0]
+    card = render_card(contestant, contestant.report, build_manifest(contestant.report.class_names, "cats 😀"))
+    name = read_yaml(card)["model-index"][0]["results"][0]["dataset"]["name"]
+    assert name == "cats 😀"
+    assert name.encode()
 
 
 def test_hostile_names_are_inert_everywhere_in_a_card(build_comparison: Build) -> None:

@@ -14,6 +14,14 @@ from eyebright.evaluation.report import Unreadable
 oracle = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn as the oracle")
 
 
+def test_confidences_are_kept_and_never_rounded_up_to_certainty(drawn: SimpleNamespace) -> None:
+    p = np.array([[0.99999, 0.00001], [1.0, 0.0], [np.nan, np.nan], [0.512345, 0.487655]], dtype=np.float32)
+    errors = {2: ImageError("2.png", "odd")}
+    table = drawn.build_table(("a", "b"), np.array([0, 0, 1, 1]))
+    report = evaluate(drawn.DrawnPredictor(("a", "b"), drawn.DrawnPredictions(p, errors)), table)
+    assert report.confidences == "0.9999 1 - 0.5123"
+
+
 def test_numbers_equal_scikit_learns_on_the_same_answers(drawn: SimpleNamespace) -> None:
     labels = np.random.default_rng(0).integers(0, 7, 211)
     classes = tuple("abcdefg")

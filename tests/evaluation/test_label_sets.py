@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from eyebright.data.samples import SampleTable
 from eyebright.errors import DataError, ImageError
-from eyebright.evaluation.label_sets import LabelSetsReport, average_precision, evaluate_label_sets, measure_precision
+from eyebright.evaluation import label_sets
+from eyebright.evaluation.label_sets import LabelSetsReport, evaluate_label_sets, measure_precision
+from eyebright.evaluation.resample import average_precision
 from eyebright.evaluation.thresholds import choose_thresholds
 from eyebright.progress import Progress
 
@@ -27,17 +29,19 @@ def draw(count: int, num_classes: int, *, seed: int, ties: bool = False) -> tupl
 @pytest.mark.parametrize("count", [1, 2, 37, 500])
 def test_average_precision_is_that_of_scikit_learn(count: int, ties: bool) -> None:
     p, present = draw(count, 6, seed=count, ties=ties)
+    once = np.ones((1, count), dtype=np.float32)
     for k in range(6):
         if present[:, k].any():
             expected = oracle.average_precision_score(present[:, k], p[:, k])
-            assert average_precision(p[:, k], present[:, k]) == pytest.approx(expected, abs=1e-12)
+            assert average_precision(once, p[:, k], present[:, k])[0] == pytest.approx(expected, abs=1e-12)
         else:
-            assert np.isnan(average_precision(p[:, k], present[:, k]))
+            assert np.isnan(average_precision(once, p[:, k], present[:, k])[0])
 
 
 def test_an_interval_holds_the_average_that_most_samples_of_its_size_have() -> None:
     p, present = draw(20_000, 3, seed=1)
-    truth = np.array([average_precision(p[:, k], present[:, k]) for k in range(3)])
+    once = np.ones((1, len(p)), dtype=np.float32)
+    truth = np.concatenate([average_precision(once, p[:, k], present[:, k]) for k in range(3)])
     held = mean_held = 0
     for start in range(0, 20_000, 200):
         _, intervals, mean = measure_precision(p[start : start + 200], present[start : start + 200])
@@ -46,6 +50,21 @@ def test_an_interval_holds_the_average_that_most_samples_of_its_size_have() -> N
         mean_held += mean.low <= truth.mean() <= mean.high
     assert 0.88 <= held / 300 <= 0.99
     assert 0.88 <= mean_held / 100 <= 1.0
+
+
+def test_very_many_answers_are_measured_without_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    p, present = draw(50, 3, seed=2)
+    wanted = measure_precision(p, present)
+    monkeypatch.setattr(label_sets, "MOST_CELLS", 50 * 3 * label_sets.FEWEST_RESAMPLES)
+    averages, intervals, mean = measure_precision(p, present)
+    np.testing.assert_array_equal(averages, wanted[0])
+    assert mean is not None
+    assert not np.isnan(intervals).any()
+    monkeypatch.setattr(label_sets, "MOST_CELLS", 50 * 3 * label_sets.FEWEST_RESAMPLES - 1)
+    averages, intervals, mean = measure_precision(p, present)
+    np.testing.assert_array_equal(averages, wanted[0])
+    assert np.isnan(intervals).all()
+    assert mean is None
 
 
 def test_a_class_that_no_image_has_is_left_out_of_the_mean() -> None:

@@ -106,3 +106,13 @@ def test_macro_f1_differs_as_scikit_learn_says_and_an_equal_pair_is_no_different
     assert (pairs[1].difference.points, pairs[1].difference.needed) == (0, None)
     assert pairs[0].difference.told_apart
     assert not pairs[1].difference.told_apart
+
+
+def test_ten_images_that_set_nothing_apart_leave_much_open(build_comparison: Build) -> None:
+    report = build_comparison().contestants[0].report
+    same = answering(report, [0, 1] * 5, [0, 1] * 5)
+    found = difference(same, same)
+    assert found.points == 0
+    # Were they apart on 30.8 % of all images, ten would show nothing 2.5 times in 100.
+    assert found.points_high == pytest.approx(100 * (1 - 0.025 ** (1 / 10)), abs=1e-6)
+    assert found.points_low == -found.points_high

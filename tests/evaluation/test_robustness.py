@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from eyebright.evaluation.robustness import (
     LabelledSquares,
     evaluate_corruptions,
     evaluate_views,
-    list_views,
+    iter_views,
     read_labelled,
 )
 from eyebright.preprocess import Preprocessing
@@ -59,7 +61,7 @@ def test_the_size_of_a_batch_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_ten_views_are_the_image_its_mirror_image_and_both_moved() -> None:
     squares = np.random.default_rng(1).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
-    views = list_views(squares)
+    views = list(iter_views(squares))
     assert len(views) == 10
     assert np.array_equal(views[0], squares)
     assert np.array_equal(views[1], squares[:, :, ::-1])
@@ -88,6 +90,26 @@ def test_several_views_help_a_classifier_that_looks_at_one_side_only() -> None:
     assert two.log_loss < one.log_loss
     assert ten.cost > two.cost > 1
     assert two.gained - two.lost == round(60 * (two.accuracy - one.accuracy))
+
+
+def test_a_view_is_made_only_when_it_is_looked_at_so_that_its_cost_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    pad = np.pad
+
+    def padding(*given: Any, **options: Any) -> Any:
+        happened.append("moved")
+        return pad(*given, **options)
+
+    def looking(some: NDArray[np.uint8]) -> NDArray[np.float32]:
+        happened.append("looked")
+        return np.full((len(some), 2), 0.5, dtype=np.float32)
+
+    monkeypatch.setattr(np, "pad", padding)
+    images = LabelledSquares(
+        squares=np.zeros((4, 16, 16, 3), dtype=np.uint8), labels=np.arange(4) % 2, drawn_from=4, unreadable=0
+    )
+    evaluate_views(looking, images, progress=SilentProgress())
+    assert happened == ["looked", "looked", "moved", *["looked"] * 8]
 
 
 def test_images_are_drawn_the_same_for_the_same_seed_and_unreadable_ones_are_left_out() -> None:

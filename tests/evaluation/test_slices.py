@@ -68,4 +68,12 @@ def test_groups_and_sizes_are_parts_and_what_can_not_be_read_is_in_none_by_size(
     sizes = by_kind["image size"]
     assert sum(one.num_samples for one in sizes) == 30
     assert sizes[0].accuracy == 0
-    assert sizes[0].name == "shorter side of 10 to 19 pixels"
+    assert sizes[0].name == "shorter side of 10 pixels"
+
+
+def test_two_cameras_make_two_parts() -> None:
+    names = [f"cat/{i}-{side}" for i, side in enumerate([10] * 20 + [500] * 20)]
+    correct = np.arange(40) >= 20
+    found = list_slices(build(names, None), correct, np.full(40, 1.0))
+    sizes = [(one.name, one.num_samples, one.accuracy) for one in found if one.kind == "image size"]
+    assert sizes == [("shorter side of 10 pixels", 20, 0.0), ("shorter side of 500 pixels", 20, 1.0)]

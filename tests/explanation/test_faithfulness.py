@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eyebright.explanation.attribution import Attribution, area
-from eyebright.explanation.faithfulness import Judge, blur
+from eyebright.explanation.attribution import Attribution, Faithfulness, area
+from eyebright.explanation.faithfulness import DRAWS, STEPS, Judge, blur
 
 SIDE = 56
 
@@ -36,9 +38,14 @@ def truth(patched: Tensor) -> NDArray[np.float32]:
     return patched[0, 0].abs().numpy()
 
 
+def measure(image: Tensor, one: Attribution, seed: int = 0) -> Faithfulness:
+    (found,) = Judge(classify=classify, seed=seed).measure_all(image, [one], 0)
+    return found
+
+
 def test_the_true_map_is_better_than_chance_and_its_opposite_worse(patched: Tensor) -> None:
     judge = Judge(classify=classify)
-    right, wrong = (judge.measure(patched, attribution(sign * truth(patched)), 0) for sign in (1, -1))
+    right, wrong = judge.measure_all(patched, [attribution(sign * truth(patched)) for sign in (1, -1)], 0)
     assert right.fractions[0] == 0
     assert right.fractions[-1] == 1
     # A sixteenth is gone at the first of eight steps, or there.
@@ -52,15 +59,31 @@ def test_the_true_map_is_better_than_chance_and_its_opposite_worse(patched: Tens
 
 def test_the_same_map_gets_the_same_score(patched: Tensor) -> None:
     flat = attribution(np.zeros((SIDE, SIDE), dtype=np.float32))
-    one, other = (Judge(classify=classify).measure(patched, flat, 0) for _ in range(2))
+    one, other = (measure(patched, flat) for _ in range(2))
     assert one == other
-    assert Judge(classify=classify, seed=1).measure(patched, flat, 0) != one
+    assert measure(patched, flat, seed=1) != one
+
+
+def test_what_maps_of_one_image_share_is_measured_once(patched: Tensor) -> None:
+    seen: list[int] = []
+
+    def count(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return classify(images)
+
+    flat = attribution(np.zeros((SIDE, SIDE), dtype=np.float32))
+    finer = replace(attribution(truth(patched)), grid=(14, 14))
+    maps = [flat, attribution(truth(patched)), finer]
+    found = Judge(classify=count).measure_all(patched, maps, 0)
+    own, random = 2 * (STEPS - 1), DRAWS * 2 * (STEPS - 1)
+    assert sum(seen) == 3 + 3 * own + 2 * random  # random maps of two sizes
+    assert found == tuple(measure(patched, one) for one in maps)
 
 
 def test_a_map_of_nothing_is_like_chance(patched: Tensor) -> None:
     flat = attribution(np.zeros((SIDE, SIDE), dtype=np.float32))
-    scores = [Judge(classify=classify, seed=seed).measure(patched, flat, 0).score for seed in range(20)]
-    right = Judge(classify=classify).measure(patched, attribution(truth(patched)), 0).score
+    scores = [measure(patched, flat, seed).score for seed in range(20)]
+    right = measure(patched, attribution(truth(patched))).score
     assert abs(np.mean(scores)) < 0.2 < right
 
 
@@ -79,7 +102,7 @@ def test_blurring_keeps_what_is_flat(side: int) -> None:
 def test_images_of_any_size_are_measured() -> None:
     for side in (1, 5, 29):
         image = torch.ones(1, 1, side, side)
-        found = Judge(classify=lambda images: torch.full((len(images), 2), 0.5)).measure(
-            image, attribution(np.ones((side, side), dtype=np.float32)), 1
+        (found,) = Judge(classify=lambda images: torch.full((len(images), 2), 0.5)).measure_all(
+            image, [attribution(np.ones((side, side), dtype=np.float32))], 1
         )
         assert found.score == 0

@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from eyebright.errors import SettingsError
-from eyebright.explanation.features import FeatureReader, choose_channels, measure_stages, outline, parse_channels
+from eyebright.explanation.features import (
+    FeatureReader,
+    choose_channels,
+    first_filters,
+    measure_stages,
+    outline,
+    parse_channels,
+)
 from eyebright.models.catalog import build_model
 
 
@@ -14,7 +21,7 @@ from eyebright.models.catalog import build_model
 )
 def test_first_filters_are_the_networks_own_weights(name: str, shape: tuple[int, ...]) -> None:
     model = build_model(name, in_channels=1)
-    where, filters = FeatureReader(model).filters()
+    where, filters = first_filters(model)
     assert filters.shape == shape
     assert np.array_equal(filters, model.get_parameter(f"{where}.weight").detach().numpy())
 
@@ -60,7 +67,10 @@ def test_an_outline_holds_the_peak_and_what_touches_it() -> None:
 
 def test_channels_are_named_by_stage_and_number() -> None:
     channels = {"layer1": 64, "layer2": 128}
-    assert parse_channels(("layer2:17", "layer1:0", "layer2:3"), channels) == {"layer2": (17, 3), "layer1": (0,)}
+    assert parse_channels(("layer2:17", "layer1:0", "layer2:3", "layer2:17"), channels) == {
+        "layer2": (17, 3),
+        "layer1": (0,),
+    }
     for text, words in (
         ("layer3:1", 'no stage "layer3"; did you mean "layer'),
         ("layer1:64", '"layer1:64" is no channel; write layer1: and a number from 0 to 63'),

@@ -16,13 +16,12 @@ from eyebright.explanation.features_page import (
     render_features,
 )
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '"><script>alert(1)</script><img src=http://example.com/x.png>'
 
 
 def features() -> Features:
     image = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    exciting = Exciting(name=f"a/{HOSTILE}", label=HOSTILE, image=image, box=(0, 10, 30, 60), peak=3.0)
+    exciting = Exciting(name=f"a/{HOSTILE}", labels=(HOSTILE,), image=image, box=(0, 10, 30, 60))
     stages = tuple(
         ShownStage(
             name=name,
@@ -85,20 +84,15 @@ def test_the_page_walks_through_the_stages_and_hostile_names_are_text() -> None:
 
 
 @pytest.mark.browser
-def test_in_a_browser_nothing_is_fetched_and_a_phone_scrolls_down_only(tmp_path: Path) -> None:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_in_a_browser_nothing_is_fetched_and_a_phone_scrolls_down_only(browser: Any, tmp_path: Path) -> None:
     path = tmp_path / "p.html"
     path.write_text(render_features(features()), encoding="utf-8")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page: Any = browser.new_page(viewport={"width": 390, "height": 800})
-        wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("dialog", lambda dialog: wrong.append("dialog"))
-        page.on("request", lambda request: wrong.extend([request.url] if request.url.startswith("http") else []))
-        page.goto(path.as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        assert wrong == []
-        browser.close()
+    page = browser.new_page(viewport={"width": 390, "height": 800})
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("dialog", lambda dialog: wrong.append("dialog"))
+    page.on("request", lambda request: wrong.extend([request.url] if request.url.startswith("http") else []))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert wrong == []
+    page.close()

@@ -62,12 +62,27 @@ def test_a_head_that_averages_positions_is_told_from_one_that_keeps_them_apart(
 
 
 def test_an_unknown_layer_is_refused_and_the_nearest_named() -> None:
-    layers = list_map_layers(build_model("resnet18"), torch.zeros(1, 3, 64, 64))
+    layers = list_map_layers(fold_batch_norm(build_model("resnet18")), torch.zeros(1, 3, 64, 64))
     assert find_layer(layers, "layer2.0.conv1").channels == 128
     with pytest.raises(ModelError, match='no layer "layer44" answers with maps here; did you mean "layer4"'):
         find_layer(layers, "layer44")
     with pytest.raises(ModelError, match=r'no layer "fc"'):
         find_layer(layers, "fc")
+
+
+@pytest.mark.parametrize(
+    ("name", "convolution", "norm", "shortcut"),
+    [("resnet18", "conv1", "bn1", "layer1.1.downsample"), ("vgg11_bn", "features.4", "features.5", None)],
+)
+def test_a_folded_batch_norm_leaves_its_convolution_its_name(
+    name: str, convolution: str, norm: str, shortcut: str | None
+) -> None:
+    """The network that is explained is folded, yet a user knows the names of the whole one."""
+    layers = list_map_layers(fold_batch_norm(build_model(name)), torch.zeros(1, 3, 64, 64))
+    found = find_layer(layers, convolution)
+    assert (found.name, found.is_bare) == (convolution, True)
+    assert find_layer(layers, norm) == found
+    assert shortcut not in [layer.name for layer in layers]  # it hands on what came in
 
 
 def test_a_network_without_maps_is_refused() -> None:

@@ -36,6 +36,17 @@ def test_a_painted_picture_excites_its_channel_more_than_noise_and_than_the_othe
         assert own > max(answer(reader, painted[other], "stage2", channel) for other in range(3) if other != place)
 
 
+def test_stages_after_the_painted_one_are_not_computed(reader: FeatureReader) -> None:
+    seen: list[torch.Size] = []
+    deeper = [module for module in reader.network.modules() if isinstance(module, torch.nn.Conv2d)][1:]
+    for module in deeper:
+        module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.shape))
+    maximise(reader.network, "stage1", (2,), PREPROCESSING, side=24, steps=2)
+    assert seen == []
+    maximise(reader.network, "stage2", (2,), PREPROCESSING, side=24, steps=2)
+    assert len(seen) == 3  # the noises, and two steps
+
+
 def test_the_same_question_gets_the_same_picture(reader: FeatureReader) -> None:
     one, other = (maximise(reader.network, "stage1", (2,), PREPROCESSING, side=24, steps=3)[0] for _ in range(2))
     assert one is not None

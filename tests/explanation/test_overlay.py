@@ -41,11 +41,11 @@ def test_a_map_of_nothing_leaves_the_image_grey() -> None:
 def test_a_sheet_holds_every_map() -> None:
     fractions = (0.0, 0.5, 1.0)
     faithful = Faithfulness(
-        fractions=fractions,
         deletion=fractions,
         insertion=fractions,
         random_deletion=fractions,
         random_insertion=fractions,
+        random_scores=(0.0,),
     )
     judged = JudgedMap(attribution=attribution([[0.0, 2.0], [0.0, 1.0]]), faithfulness=faithful)
     found = Explanation(

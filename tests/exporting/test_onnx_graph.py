@@ -41,6 +41,7 @@ def network(name: str, **options: Any) -> nn.Module:
         ("cnn", {"width": "small", "in_channels": 1}, 37, 1),
         ("vgg11", {"head": "pooled", "embed_stages": 2}, 33, 3),
         ("vgg11_bn", {"head": "pooled"}, 48, 3),
+        pytest.param("vgg11", {"head": "classic"}, 47, 3, marks=pytest.mark.slow),  # half a gigabyte
         ("resnet18", {}, 47, 3),
         ("resnet50", {"stride_in": "1x1", "embed_stages": 2}, 32, 3),
     ],
@@ -84,6 +85,7 @@ def test_what_a_graph_holds_is_written_in_it() -> None:
     assert tuple(json.loads(metadata["class_names"])) == CLASSES
     assert Preprocessing.from_dict(json.loads(metadata["preprocessing"])) == preprocessing
     assert metadata["weights_sha256"] == "1" * 64
+    assert "thresholds" not in metadata
 
 
 def test_an_unknown_operation_is_refused_by_name() -> None:

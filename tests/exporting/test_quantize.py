@@ -13,11 +13,11 @@ from eyebright.exporting.onnx_graph import build_onnx
 from eyebright.exporting.quantize import (
     Range,
     describe,
-    divergence,
     entropy_range,
     least_squares_range,
     percentile_range,
     quantize,
+    thin_out,
 )
 from eyebright.models.catalog import build_model
 from eyebright.models.protocol import Network
@@ -74,6 +74,24 @@ def test_the_int8_graph_answers_nearly_as_the_float_graph_and_is_int8(graph: onn
     assert len(found.model.SerializeToString()) < 0.3 * len(before)
 
 
+def test_of_several_labels_each_is_compared_at_its_threshold(graph: onnx.ModelProto) -> None:
+    from eyebright.exporting.answers import divergence, read_answers
+    from eyebright.exporting.quantize import _run
+
+    images = pictures(0, 6)
+    logits = _run(graph, images)
+    # Each threshold lies between images, so that all classes are said of some and not of others.
+    thresholds = tuple((1 / (1 + np.exp(-np.median(logits, axis=0)))).tolist())
+    found = quantize(graph, images, thresholds=thresholds, progress=SilentProgress())
+    said = _run(found.model, images)
+    assert found.chosen.divergence == pytest.approx(divergence(logits, said, several_labels=True), rel=1e-6)
+    assert found.chosen.divergence != pytest.approx(divergence(logits, said), rel=0.01)
+    wanted = read_answers(logits, thresholds)
+    assert wanted.any(axis=0).all()
+    assert not wanted.all(axis=0).any()
+    assert found.chosen.agreement == (wanted == read_answers(said, thresholds)).all(axis=1).mean()
+
+
 def test_the_same_images_give_the_same_graph(graph: onnx.ModelProto) -> None:
     first, second = (quantize(graph, pictures(0, 6), progress=SilentProgress()) for _ in range(2))
     assert first.model.SerializeToString() == second.model.SerializeToString()
@@ -112,8 +130,23 @@ def test_a_far_outlier_is_cut_off_and_an_even_spread_is_kept(choose: Chooser) ->
     assert choose(0.0, 100.0, counts)[1] < 30
 
 
-def test_divergence_is_zero_for_equal_answers_and_grows_with_what_is_between() -> None:
-    logits = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
-    assert divergence(logits, logits + 7) == pytest.approx(0, abs=1e-9)
-    near, far = divergence(logits, logits * 1.1), divergence(logits, logits * 2)
-    assert 0 < near < far
+@pytest.mark.parametrize("width", [7, 14, 28, 56, 112, 224, 77, 1001, 17017, 1])
+def test_every_column_of_a_feature_map_is_sampled_alike(width: int) -> None:
+    rows = -(-40_000 // width) * 19
+    columns = np.broadcast_to(np.arange(width, dtype=np.float32), (1, 1, rows, width))
+    counts = np.bincount(thin_out(columns).astype(np.int64), minlength=width)
+    assert counts.min() > 0
+    assert counts.max() - counts.min() <= 1
+    assert counts.sum() < columns.size / 6
+
+
+def test_few_values_are_all_taken() -> None:
+    values = np.arange(2 * 7 * 7, dtype=np.float32).reshape(1, 2, 7, 7)
+    assert thin_out(values).tolist() == values.reshape(-1).tolist()
+
+
+def test_no_more_threads_are_taken_than_are_wanted(graph: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    from eyebright.exporting.quantize import _open
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert _open(graph).get_session_options().intra_op_num_threads == 1

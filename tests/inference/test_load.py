@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eyebright.bundle.manifest import read_manifest, write_manifest
+from eyebright.bundle.sealed import hash_file
 from eyebright.bundle.store import describe_architecture, load_bundle, save_bundle
 from eyebright.calibration.calibrate import calibrate
 from eyebright.calibration.calibration import Calibration
@@ -143,3 +144,24 @@ def test_a_damaged_or_foreign_calibration_is_named(run: Path) -> None:
     write_manifest(run / "bundle", replace(manifest, calibration={**manifest.calibration, "temperature": "warm"}))
     with pytest.raises(BundleError, match=r"calibration\.safetensors does not fit its manifest"):
         load(run)
+
+
+def test_an_engine_outside_the_bundle_is_not_opened(run: Path) -> None:
+    bundle = run / "bundle"
+    (run / "outside.onnx").write_bytes(b"a graph from elsewhere")
+    manifest = read_manifest(bundle)
+    hostile = {
+        **dict.fromkeys(("num_images", "num_agree", "num_correct", "torch_correct", "size_bytes"), 1),
+        **dict.fromkeys(("largest_difference", "largest_logit", "latency_seconds", "torch_latency_seconds"), 1.0),
+        **dict.fromkeys(("how", "machine", "created"), ""),
+        "images_per_second": 9.0,
+        "torch_images_per_second": 1.0,
+        "engine": "onnx",
+        "file": "../outside.onnx",
+        "weights_sha256": manifest.files["weights.safetensors"],
+    }
+    files = {**manifest.files, "../outside.onnx": hash_file(run / "outside.onnx")}
+    write_manifest(bundle, replace(manifest, files=files, provenance={"engines": [hostile]}))
+    for engine in (None, "onnx", "torch"):
+        with pytest.raises(BundleError, match=r"lists \.\./outside\.onnx, which is no plain file name; don't trust it"):
+            load(run, engine=engine)

@@ -9,46 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from eyebright.bundle.manifest import WEIGHTS, Architecture, Manifest
+from eyebright.bundle.manifest import WEIGHTS, Manifest
 from eyebright.errors import BundleError
-from eyebright.exporting.onnx_graph import build_onnx
-from eyebright.models.catalog import build_model
-from eyebright.models.protocol import Network
-from eyebright.preprocess import Preprocessing
 
 pytest.importorskip("openvino", reason="needs openvino: pip install 'eyebright[openvino]'")
 
 from eyebright.inference.openvino_engine import OpenvinoEngine
 from eyebright.inference.torch_engine import TorchEngine
 
-PREPROCESSING = Preprocessing(image_size=16, resize=20)
-MANIFEST = Manifest(
-    architecture=Architecture(model="cnn", num_classes=3, in_channels=3, width="small"),
-    class_names=("a", "b", "c"),
-    preprocessing=PREPROCESSING,
-    provenance={},
-    files={WEIGHTS: "f" * 64},
-)
 
-
-@pytest.fixture(scope="module")
-def model() -> torch.nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model("cnn", num_classes=3, width="small")
-        assert isinstance(model, Network)
-        torch.nn.init.normal_(model.head.weight)
-    return model
-
-
-@pytest.fixture(scope="module")
-def content(model: torch.nn.Module) -> bytes:
-    made: bytes = build_onnx(model, PREPROCESSING, "abc", weights_sha256="f" * 64).SerializeToString()
-    return made
-
-
-def test_it_answers_nearly_as_torch_does_and_keeps_what_it_said(model: torch.nn.Module, content: bytes) -> None:
-    engine, exact = OpenvinoEngine(content, MANIFEST), TorchEngine(model, PREPROCESSING)
+def test_it_answers_nearly_as_torch_does_and_keeps_what_it_said(
+    tiny_model: torch.nn.Module, tiny_graph: bytes, tiny_manifest: Manifest
+) -> None:
+    engine, exact = OpenvinoEngine(tiny_graph, tiny_manifest), TorchEngine(tiny_model, tiny_manifest.preprocessing)
     kept = []
     for count in (1, 5):
         pixels = np.random.default_rng(count).integers(0, 256, (count, 3, 16, 16), dtype=np.uint8)
@@ -62,18 +35,18 @@ def test_it_answers_nearly_as_torch_does_and_keeps_what_it_said(model: torch.nn.
         np.testing.assert_array_equal(logits, copied)
 
 
-def test_what_is_damaged_or_of_another_network_is_refused(content: bytes) -> None:
-    for broken in (content[: len(content) // 2], b"not a graph"):
+def test_what_is_damaged_or_of_another_network_is_refused(tiny_graph: bytes, tiny_manifest: Manifest) -> None:
+    for broken in (tiny_graph[: len(tiny_graph) // 2], b"not a graph"):
         with pytest.raises(BundleError, match=r"x\.onnx (can't be run by OpenVINO|is not a graph)"):
-            OpenvinoEngine(broken, MANIFEST, shown="x.onnx")
+            OpenvinoEngine(broken, tiny_manifest, shown="x.onnx")
     with pytest.raises(BundleError, match="other weights"):
-        OpenvinoEngine(content, replace(MANIFEST, files={WEIGHTS: "0" * 64}), shown="x.onnx")
+        OpenvinoEngine(tiny_graph, replace(tiny_manifest, files={WEIGHTS: "0" * 64}), shown="x.onnx")
     with pytest.raises(BundleError, match="not a graph that Eyebright exported from this classifier"):
-        OpenvinoEngine(content, replace(MANIFEST, class_names=("a", "b")), shown="x.onnx")
+        OpenvinoEngine(tiny_graph, replace(tiny_manifest, class_names=("a", "b")), shown="x.onnx")
 
 
-def test_it_opens_no_connection_although_its_converter_brings_telemetry(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "x.onnx").write_bytes(content)
+def test_it_opens_no_connection_although_its_converter_brings_telemetry(tiny_graph: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(tiny_graph)
     code = (
         "import sys\n"
         "seen = []\n"

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from eyebright.jobs.check import Check, check
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.train import train
+from eyebright.progress import SilentProgress
 
-CHROMIUM = Path("/usr/bin/chromium")
 QUICK = ["training.epochs=1", "network.width=small"]
 
 
@@ -118,25 +117,10 @@ def test_without_torch_or_weights_the_rest_is_still_found_and_the_gap_is_said(
     assert "wrong labels were not looked for" in result.page.read_text()
 
 
-class Stopped:
+class Stopped(SilentProgress):
     """A progress whose user wants to stop at once."""
 
     stop_requested = True
-
-    def start(self, stage: str, total: int) -> None:
-        pass
-
-    def advance(self, done: int, note: str = "") -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def test_a_stop_leaves_nothing_behind(faulty: Path, tmp_path: Path) -> None:
@@ -195,17 +179,6 @@ def test_a_decision_for_a_class_that_is_not_there_names_the_nearest(faulty: Path
     with pytest.raises(DataError, match='line 2 has the label "redd", which no image has; did you mean "red"'):
         train(faulty, model="cnn", out=tmp_path / "r", decisions=file)
     assert not (tmp_path / "r").exists()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.mark.browser

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from eyebright.errors import ModelError, SettingsError
+from eyebright.errors import DataError, ModelError, SettingsError
 from eyebright.evaluation.compare import Comparison, compare_in_words, networks_of, pairs_of
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
 from eyebright.jobs.compare import ComparedRuns, compare
+from eyebright.progress import SilentProgress
 
 SETTINGS = ["training.epochs=2", "network.width=small", "network.weights=none"]
 
@@ -72,7 +73,30 @@ def test_it_can_be_left_out_and_is_the_same_twice(photos: Path, compared: Compar
     assert reports[0] == reports[1]
 
 
-class StopInSecond:
+def test_the_networks_are_reported_where_nothing_can_be_fitted_without_one(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise DataError("no readable training image is left of b")
+
+    monkeypatch.setattr("eyebright.jobs.baseline.fit_baseline", refuse)
+    heard = Hearing()
+    found = compare(photos, models=["cnn"], out=tmp_path / "c", overrides=SETTINGS, progress=heard)
+    assert found.comparison is not None
+    assert [c.model for c in found.comparison.contestants] == ["cnn"]
+    assert (tmp_path / "c" / "report.html").is_file()
+    assert heard.warned == ["nothing without a network is compared: no readable training image is left of b"]
+
+
+class Hearing(SilentProgress):
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+
+class StopInSecond(SilentProgress):
     """A progress that asks to stop while the second network trains."""
 
     def __init__(self) -> None:
@@ -84,15 +108,6 @@ class StopInSecond:
 
     def advance(self, done: int, note: str = "") -> None:
         self.stop_requested = self.trainings == 2
-
-    def finish(self) -> None:
-        pass
-
-    def say(self, text: str) -> None:
-        pass
-
-    def warn(self, text: str) -> None:
-        pass
 
 
 def test_an_interrupted_comparison_reports_the_networks_that_were_ready(photos: Path, tmp_path: Path) -> None:

@@ -60,8 +60,12 @@ def test_images_are_recognised_in_another_order_and_under_other_names(run: Run, 
     report = json.loads((tmp_path / "turned" / runs.REPORT_JSON).read_text())
     measured = report["contestants"][0]["report"]
     measured["correctness"] = measured["correctness"][::-1]
-    for name in ("labels", "predicted"):
+    for name in ("labels", "predicted", "confidences"):
         measured[name] = " ".join(reversed(measured[name].split()))
+    examples = [example for kind in ("mistakes", "least_sure", "most_unlike") for example in measured[kind]]
+    assert examples
+    for example in examples:
+        example["name"] = f"other/{example['name']}"
     (tmp_path / "turned" / runs.REPORT_JSON).write_text(json.dumps(report))
     found = compare_runs([run.folder, tmp_path / "turned"], out=tmp_path / "c")
     assert found.comparison.contestants[1].report == short.report

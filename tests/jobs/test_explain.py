@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import eyebright as eb
+from eyebright.bundle.store import load_bundle
+from eyebright.data.cache import hash_content
+from eyebright.embedding.embed import embed
 from eyebright.errors import BundleError, DataError, ImageError, ModelError, OutputError, SettingsError
 from eyebright.explanation.explain import Explainer
-from eyebright.jobs.explain import explain
+from eyebright.jobs.explain import _training_images, explain
 from eyebright.jobs.train import Run
 from eyebright.models.published import is_starter_installed
 from eyebright.models.weights import load_pretrained
+from eyebright.progress import SilentProgress
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 
@@ -36,6 +43,19 @@ def test_an_answer_is_explained_as_it_is_given(run: Run, photos: Path, tmp_path:
     assert found.contrast.against == answer.top(2)[1][0]
     assert "the deepest that is fine enough" in explained.subject.layer
     assert (tmp_path / "p.html").read_text(encoding="utf-8") == explained.html
+
+
+def test_the_curves_begin_at_the_probability_that_is_answered(run: Run, photos: Path) -> None:
+    """Calibrated on both sides; what is left of a difference is bfloat16's rounding."""
+    calibration = eb.load(run.folder).calibration
+    assert calibration is not None
+    assert abs(calibration.temperature - 1) > 0.02
+    with Image.open(photos / "red" / "00.png") as red, Image.open(photos / "blue" / "00.png") as blue:
+        unsure = np.asarray(Image.blend(red, blue, 0.5))
+    (found,) = explain(run.folder, unsure).explanations
+    assert found.prediction.confidence is not None
+    whole = found.maps[0].faithfulness.deletion[0]
+    assert abs(whole - found.prediction.confidence) < 0.005
 
 
 def test_the_network_looks_where_the_colour_is(run: Run) -> None:
@@ -89,6 +109,50 @@ def test_the_most_similar_training_images_are_of_its_class(run: Run, photos: Pat
     assert all(Path(other.name) != photos / "green" / "03.png" for other in found.similar)
     with pytest.raises(SettingsError, match="does not say which images it was trained on"):
         explain(run.folder / "bundle", photos / "green" / "03.png", similar=True)
+
+
+def test_training_images_are_hashed_once_and_neither_they_nor_the_network_are_copied_for_each_image(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed, embedded = [], []
+
+    def count_hash(content: bytes) -> bytes:
+        hashed.append(len(content))
+        return hash_content(content)
+
+    def count_embed(*given: Any, **steering: Any) -> NDArray[np.float32]:
+        embedded.append((type(given[1]), len(given[2])))
+        return embed(*given, **steering)
+
+    explain(run.folder, photos / "red" / "00.png", similar=True)  # so that all are in the cache
+    monkeypatch.setattr("eyebright.data.cache.hash_content", count_hash)
+    monkeypatch.setattr("eyebright.jobs.explain.embed", count_embed)
+    images = [photos / "red" / f"{number:02}.png" for number in range(3)]
+    explain(run.folder, images, methods="grad-cam", similar=True)
+    trained_on = sum(line.split(",")[2] == "train" for line in (run.folder / "samples.csv").read_text().splitlines())
+    assert len(hashed) == trained_on
+    assert embedded == [(np.memmap, trained_on), (np.ndarray, 3)]
+
+
+def test_training_images_stay_in_their_file(run: Run) -> None:
+    found = _training_images(run.folder, load_bundle(run.folder), True, SilentProgress())
+    assert isinstance(found.images, np.memmap)
+    assert found.images.base is not None  # a view of the file; chosen rows of it would be a copy in memory
+
+
+def test_what_is_not_to_be_kept_is_not_kept_by_an_explanation_either(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    settings = tmp_path / "run" / "settings.toml"
+    text = settings.read_text()
+    for cache in ("false", "true"):
+        settings.write_text(text.replace("cache = true", f"cache = {cache}"))
+        monkeypatch.setenv("EYEBRIGHT_CACHE", str(tmp_path / cache))
+        (found,) = explain(tmp_path / "run", photos / "red" / "00.png", similar=True).explanations
+        assert len(found.similar) == 6
+    assert not (tmp_path / "false").exists()
+    assert any((tmp_path / "true").rglob("*"))
 
 
 def test_an_image_comes_in_any_form(run: Run, photos: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
 import sys
@@ -14,12 +13,13 @@ from PIL import Image
 import eyebright as eb
 from eyebright.bundle.engines import read_engines
 from eyebright.bundle.manifest import find_bundle, read_manifest, write_manifest
-from eyebright.errors import BundleError, DataError, ExportError, SettingsError
+from eyebright.errors import BundleError, DataError, ExportError, MissingExtraError, SettingsError
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
+from eyebright.jobs.explain import explain
 from eyebright.jobs.export import Export, export
-from eyebright.jobs.predict import predict
 from eyebright.jobs.train import Run
+from eyebright.processor import has_bfloat16
 
 
 @pytest.fixture(scope="module")
@@ -52,42 +52,25 @@ def test_an_export_is_verified_on_the_test_images_and_kept(exported: tuple[Path,
         assert found.path.parent == find_bundle(folder)
         assert found.path.stat().st_size == verified.size_bytes
     assert made["onnx"].verified.largest_difference < 1e-4
+    for name, least, most in (("onnx", 0.99999, 1.00001), ("onnx-int8", 0.95, 0.99999)):
+        cosine = made[name].verified.lowest_cosine
+        assert cosine is not None
+        assert least < cosine < most
     assert made["onnx-int8"].verified.size_bytes < 0.4 * made["onnx"].verified.size_bytes
     bundle = find_bundle(folder)
     assert [engine.engine for engine in read_engines(bundle, read_manifest(bundle))] == ["onnx", "onnx-int8"]
 
 
-def test_the_same_image_gets_the_same_answer_by_every_road(
-    exported: tuple[Path, dict[str, Export]], photos: Path, tmp_path: Path
+def test_an_explanation_says_that_another_engine_answers(
+    exported: tuple[Path, dict[str, Export]], run: Run, photos: Path
 ) -> None:
     folder, _ = exported
     path = photos / "red" / "03.png"
-    content = path.read_bytes()
-    array = np.asarray(Image.open(io.BytesIO(content)))
-    answers = {}
-    for engine in ("torch", "onnx"):
-        predictor = eb.load(folder, engine=engine)
-        assert predictor.engine == engine
-        for form in (path, str(path), content, Image.open(path), array):
-            answers[engine, type(form).__name__] = predictor.predict(form)
-        answers[engine, "list"] = predictor.predict([photos / "blue" / "00.png", path])[1]
-        answers[engine, "stack"] = predictor.predict(np.stack([array, array]))[1]
-        answers[engine, "files"] = next(predict(folder, [path], engine=engine).predictions)
-        answers[engine, "pipe"] = next(predict(folder, ["-"], piped=content, engine=engine).predictions)
-        done = subprocess.run(
-            [sys.executable, "-m", "eyebright", "predict", folder, path, "--engine", engine],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        row = dict(zip(*(line.split(",") for line in done.stdout.splitlines()), strict=True))
-        assert row["label"] == answers[engine, "list"].label
-        assert float(row["confidence"]) == pytest.approx(answers[engine, "list"].confidence, abs=2e-6)
-    wanted = answers["torch", "bytes"]
-    assert wanted.label == "red"
-    for road, answer in answers.items():
-        assert answer.label == wanted.label, road
-        assert answer.probabilities == pytest.approx(wanted.probabilities, abs=1e-5), road
+    (note,) = explain(folder, path).subject.notes
+    assert f"{eb.load(folder).engine}, which predict uses here, may differ" in note
+    assert note in explain(folder, path).html
+    assert explain(folder, path, engine="torch").subject.notes == ()
+    assert explain(run.folder, path).subject.notes == ()
 
 
 def test_load_takes_the_fastest_and_needs_no_torch(
@@ -144,30 +127,61 @@ def test_openvino_reads_the_same_file(exported: tuple[Path, dict[str, Export]], 
     for one, other in zip(found, wanted, strict=True):
         assert one.label == other.label
         assert one.probabilities == pytest.approx(other.probabilities, abs=0.02)
-    export(tmp_path / "run", to="openvino", int8=True, max_drop=20)
+    int8 = export(tmp_path / "run", to="openvino", int8=True, max_drop=20)
     assert made.path.is_file()
     assert eb.load(tmp_path / "run", engine="openvino-int8").engine == "openvino-int8"
+    floats = "bfloat16" if has_bfloat16() else "float32"
+    assert made.verified.how == floats
+    assert int8.verified.how.startswith("int8 by ")
+    assert int8.verified.how.endswith(f", floats in {floats}")
     path = made.path
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(BundleError, match="was altered"):
         eb.load(tmp_path / "run", engine="openvino")
 
 
-def test_a_damaged_export_is_refused_by_name_and_torch_still_asked_for(
+@pytest.mark.parametrize("engine", ["openvino", "openvino-int8"])
+def test_openvino_runs_in_what_it_was_verified_in(
+    exported: tuple[Path, dict[str, Export]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    pytest.importorskip("openvino", reason="needs openvino: pip install 'eyebright[openvino]'")
+    shutil.copytree(exported[0], tmp_path / "run")
+    bundle = find_bundle(tmp_path / "run")
+    manifest = read_manifest(bundle)
+    monkeypatch.setattr("eyebright.inference.load.has_exact_int8", lambda: True)
+    onnx = exported[1]["onnx"].verified
+    for how, hardware, taken, precision in (
+        ("float32", True, engine, "f32"),
+        ("bfloat16", False, "onnx", "f32"),
+        ("int8 by entropy, floats in bfloat16", False, "onnx", "f32"),
+        *((("bfloat16", True, engine, "bf16"),) if has_bfloat16() else ()),
+    ):
+        fast = replace(onnx, engine=engine, how=how, images_per_second=1e6)
+        write_manifest(bundle, replace(manifest, provenance={"engines": [asdict(onnx), asdict(fast)]}))
+        monkeypatch.setattr("eyebright.inference.load.has_bfloat16", lambda hardware=hardware: hardware)
+        assert eb.load(bundle).engine == taken, how
+        opened = eb.load(bundle, engine=engine)._engine
+        assert opened.precision == precision, how  # type: ignore[attr-defined]
+
+
+def test_a_damaged_export_is_refused_by_name_costs_no_other_engine_and_is_repaired_by_another(
     exported: tuple[Path, dict[str, Export]], tmp_path: Path
 ) -> None:
     folder, made = exported
     shutil.copytree(folder, tmp_path / "run")
     path = find_bundle(tmp_path / "run") / made["onnx"].path.name
-    content = bytearray(path.read_bytes())
+    whole = path.read_bytes()
+    content = bytearray(whole)
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(BundleError, match=rf"{path.name} was altered or cut short"):
-        eb.load(tmp_path / "run", engine="onnx")
-    path.unlink()
-    with pytest.raises(BundleError, match=rf"{path.name} can't be read"):
-        eb.load(tmp_path / "run", engine="onnx")
-    assert eb.load(tmp_path / "run", engine="onnx-int8").engine == "onnx-int8"
+    for damage, message in ((lambda: path.write_bytes(content), "was altered or cut"), (path.unlink, "can't be read")):
+        damage()
+        with pytest.raises(BundleError, match=rf"{path.name} {message}.*export again"):
+            eb.load(tmp_path / "run", engine="onnx")
+        for engine in ("torch", "onnx-int8"):
+            assert eb.load(tmp_path / "run", engine=engine).engine == engine
+        assert export(tmp_path / "run").path.read_bytes() == whole
+        for engine in ("onnx", "onnx-int8"):
+            assert eb.load(tmp_path / "run", engine=engine).engine == engine
 
 
 def test_an_engine_that_was_not_exported_says_how_to_make_it(folder: Path) -> None:
@@ -186,6 +200,13 @@ def test_a_bundle_alone_needs_images_and_images_of_its_own_classes(folder: Path,
     assert export(bundle, data=photos).verified.num_images == 48
     with pytest.raises(DataError, match="validation images"):
         export(bundle, data=photos, int8=True)
+    for split, name, number in (("train", "red", "00"), ("train", "blue", "00"), ("val", "red", "01")):
+        target = tmp_path / "split" / split / name / f"{number}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(photos / name / f"{number}.png", target)
+    for int8 in (False, True):
+        with pytest.raises(DataError, match="no test images to compare the export on"):
+            export(bundle, data=tmp_path / "split", int8=int8)
     (tmp_path / "other" / "violet").mkdir(parents=True)
     shutil.copy(photos / "red" / "00.png", tmp_path / "other" / "violet")
     with pytest.raises(DataError, match="violet"):
@@ -224,3 +245,15 @@ def test_what_can_not_be_asked_for(folder: Path) -> None:
         export(folder, to="tflite")
     with pytest.raises(ExportError, match="int8 is there for onnx and openvino"):
         export(folder, to="torch", int8=True)
+
+
+def test_what_is_missing_here_is_said_before_anything_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyebright.exporting.export.computes_bfloat16", lambda _: False)
+    with pytest.raises(ExportError, match="does not compute in bfloat16"):
+        export(tmp_path / "nowhere", to="torch")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingExtraError, match=r"eyebright\[openvino\]"):
+        export(tmp_path / "nowhere", to="openvino")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingExtraError, match=r"eyebright\[export\]"):
+        export(tmp_path / "nowhere")

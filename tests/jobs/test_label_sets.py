@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
 from eyebright.bundle.manifest import read_manifest
-from eyebright.errors import DataError, ExportError, SettingsError
+from eyebright.errors import DataError, SettingsError
 from eyebright.evaluation.label_sets import LabelSetsReport
 from eyebright.evaluation.label_sets_compare import LabelSetsComparison
+from eyebright.exporting.quantize import Quantized, quantize
+from eyebright.inference.load import load
 from eyebright.jobs.compare import compare
 from eyebright.jobs.evaluate import evaluate
 from eyebright.jobs.explain import explain
 from eyebright.jobs.export import export
+from eyebright.jobs.features import features
 from eyebright.jobs.predict import predict, prediction_to_dict, write_predictions
 from eyebright.jobs.train import Run, resume, train
 from eyebright.progress import SilentProgress
@@ -63,6 +69,13 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train(scenes, model="cnn", out=tmp_path_factory.mktemp("runs") / "scenes", overrides=FEW)
+
+
+def test_a_notebook_shows_the_classes(run: Run) -> None:
+    assert run.report is not None
+    shown = run._repr_html_()
+    assert shown.count("<tr>") == 1 + len(run.report.class_names)
+    assert "<th>average precision</th>" in shown
 
 
 def test_a_run_learns_which_classes_an_image_has(run: Run) -> None:
@@ -149,9 +162,67 @@ def test_an_answer_of_several_labels_is_explained(run: Run) -> None:
     assert covered[0] == pytest.approx(red.prediction.probabilities["red"], abs=0.02)
 
 
-def test_an_export_says_that_it_is_for_one_label(run: Run) -> None:
-    with pytest.raises(ExportError, match="learned several labels an image"):
-        export(run.folder)
+def test_of_several_answers_none_is_weighed_against_another(run: Run) -> None:
+    random = np.random.default_rng(13)
+    scenes = [pixels for pixels, present in (draw_scene(random) for _ in range(20)) if len(present) == 2]
+    several = 0
+    for pixels in scenes:
+        (found,) = explain(run.folder, pixels).explanations
+        assert found.contrast is not None
+        assert found.contrast.against not in found.prediction.labels
+        several += len(found.prediction.labels) > 1
+    assert several >= 2
+
+
+def test_images_beside_an_explanation_name_all_their_classes(run: Run, scenes: Path) -> None:
+    with scenes.open(newline="") as file:
+        labels = {row["path"]: row["labels"].split("|") for row in csv.DictReader(file)}
+    (found,) = explain(run.folder, scenes.parent / "001.png", similar=True).explanations
+    assert all(other.label.split(", ") == sorted(labels[Path(other.name).name]) for other in found.similar)
+    shown = features(run.folder, data=scenes, steps=0).features.stages
+    exciting = [image for stage in shown for channel in stage.shown for image in channel.exciting]
+    assert all(sorted(image.labels) == sorted(labels[Path(image.name).name]) for image in exciting)
+    assert {len(image.labels) for image in exciting} >= {1, 2}
+
+
+def test_an_export_is_compared_by_all_labels_and_answers_with_the_same(run: Run, scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    random = np.random.default_rng(13)
+    images = [draw_scene(random)[0] for _ in range(40)]
+    wanted = load(tmp_path / "run", engine="torch").predict(images)
+    assert {len(answer.labels) for answer in wanted} >= {1, 2}
+    assert isinstance(run.report, LabelSetsReport)
+    for int8 in (False, True):
+        verified = export(tmp_path / "run", int8=int8, max_drop=10).verified
+        assert verified.several_labels
+        assert verified.num_images == run.report.num_samples - len(run.report.unreadable)
+        assert verified.num_agree >= (0.9 if int8 else 1) * verified.num_images
+        assert 0.5 * verified.num_images < verified.torch_correct < verified.num_images
+        predictor = load(tmp_path / "run", engine=verified.engine)
+        assert predictor.engine == verified.engine
+        answers = predictor.predict(images)
+        same = sum(one.labels == other.labels for one, other in zip(answers, wanted, strict=True))
+        assert same >= (36 if int8 else 40)
+        again = evaluate(tmp_path / "run", scenes, engine=verified.engine)
+        assert isinstance(again, LabelSetsReport)
+        assert again.mean_average_precision == pytest.approx(run.report.mean_average_precision, abs=0.02)
+
+
+def test_int8_is_chosen_at_the_thresholds_and_the_file_names_them(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def spy(*arguments: Any, **options: Any) -> Quantized:
+        asked.append(options["thresholds"])
+        return quantize(*arguments, **options)
+
+    monkeypatch.setattr("eyebright.exporting.quantize.quantize", spy)
+    shutil.copytree(run.folder, tmp_path / "run")
+    made = export(tmp_path / "run", int8=True, max_drop=10)
+    assert asked == [run.predictor.manifest.thresholds]
+    graph = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    assert tuple(json.loads(graph.get_modelmeta().custom_metadata_map["thresholds"])) == asked[0]
 
 
 def test_a_comparison_ranks_by_mean_average_precision(scenes: Path, tmp_path: Path) -> None:

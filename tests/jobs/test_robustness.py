@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from eyebright.errors import SettingsError
-from eyebright.jobs.robustness import measure_robustness, write_robustness
+from eyebright.jobs.robustness import check_suffix, measure_robustness, write_robustness
 from eyebright.jobs.train import Run, train
 
 
@@ -33,6 +33,8 @@ def test_a_saved_classifier_is_measured_on_what_it_has_not_seen(run: Run, photos
 def test_a_file_that_can_not_be_written_is_refused(run: Run, photos: Path, tmp_path: Path) -> None:
     found = measure_robustness(run.folder, photos, corruptions=False)
     assert found.corruptions is None
+    with pytest.raises(SettingsError, match="a page shows corruptions"):
+        check_suffix(tmp_path / "found.html", corruptions=False)
     with pytest.raises(SettingsError, match="a page shows corruptions"):
         write_robustness(tmp_path / "found.html", found)
     with pytest.raises(SettingsError, match=r"should end in \.html or \.json"):

@@ -25,7 +25,7 @@ from eyebright.training.settings import Settings
 SMALL = ["network.width=small"]
 
 
-class Recorder:
+class Recorder(SilentProgress):
     """A progress that keeps what it was told, and asks to stop once a stage has come so far."""
 
     def __init__(self, stop_in: str = "", after: int = 0) -> None:
@@ -40,9 +40,6 @@ class Recorder:
     def advance(self, done: int, note: str = "") -> None:
         if self.stages[-1] == self.stop_in and done >= self.after:
             self.stop_requested = True
-
-    def finish(self) -> None:
-        pass
 
     def say(self, text: str) -> None:
         self.lines.append(text)
@@ -83,6 +80,13 @@ def test_a_run_folder_holds_all_that_it_promises(run: Run) -> None:
     assert len(samples) == 48
     assert {sample.split for sample in samples} == {"train", "val", "test"}
     assert all(len(sample.sha256) == 64 for sample in samples)
+
+
+def test_a_notebook_shows_the_report_and_where_the_page_lies(run: Run) -> None:
+    shown = run._repr_html_()
+    assert run.report is not None
+    assert run.report._repr_html_() in shown
+    assert f"<code>{run.folder / 'report.html'}</code>" in shown
 
 
 def test_it_learns_what_is_easy(run: Run) -> None:

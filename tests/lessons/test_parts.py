@@ -29,7 +29,7 @@ def test_names_are_text() -> None:
     hostile = "<script>alert(1)</script>"
     for made in (
         bars([hostile], [0.5]),
-        unit_table((hostile, hostile), [(hostile, hostile)], caption=hostile),
+        unit_table((hostile, hostile), [(hostile, hostile)]),
         claims([Claim(hostile, hostile, hostile)]),
     ):
         assert "<script" not in made

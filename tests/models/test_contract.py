@@ -122,6 +122,25 @@ def test_the_head_over_the_embedding_equals_the_network(form: tuple[str, dict[st
 
 
 @light_form
+def test_nothing_after_the_last_stage_that_is_asked_for_is_computed(form: tuple[str, dict[str, Any]]) -> None:
+    model = build(form).eval()
+    assert isinstance(model, Network)
+    images = torch.randn(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    computed: list[str] = []
+    for module in (found for found in model.modules() if isinstance(found, nn.Conv2d)):
+        module.register_forward_hook(lambda *_: computed.append("convolution"))
+    with torch.no_grad():
+        whole, counts = model.forward_features(images), []
+        for place, stage in enumerate(model.stages):
+            computed.clear()
+            found = model.forward_features(images, last=stage)
+            counts.append(len(computed))
+            assert tuple(found) == model.stages[: place + 1]
+            assert all(torch.equal(found[name], whole[name]) for name in found)
+    assert counts == sorted(set(counts))  # each stage has convolutions, and they come in only with it
+
+
+@light_form
 def test_looking_at_the_stages_does_not_change_them(form: tuple[str, dict[str, Any]]) -> None:
     """An in-place ReLU after a stage would overwrite what `forward_features` hands out."""
     torch.manual_seed(0)

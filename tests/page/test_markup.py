@@ -25,6 +25,12 @@ def test_no_text_opens_a_tag_or_leaves_an_attribute(value: str) -> None:
     assert parser.found == [("p", ["title"]), ("bdi", [])]
 
 
+def test_a_place_is_known_by_its_last_two_parts() -> None:
+    assert markup.end_of_place("/home/me/photos/cats/1.png") == "cats/1.png"
+    assert markup.end_of_place("C:\\photos\\cats\\1.png") == "cats/1.png"
+    assert markup.end_of_place("row 17") == "row 17"
+
+
 def test_direction_and_control_characters_are_shown_and_not_obeyed() -> None:
     assert markup.text("gpj.\u202eexe\n\x00") == "gpj.\\u202eexe\\n\\x00"
     assert markup.name("a<b>") == "<bdi>a&lt;b&gt;</bdi>"

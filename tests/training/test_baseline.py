@@ -49,10 +49,18 @@ def test_its_engine_gives_the_logits_that_it_was_calibrated_on() -> None:
 
 def test_of_many_samples_it_learns_from_some(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baseline, "MOST_SAMPLES", 20)
+    monkeypatch.setattr(baseline, "FEWEST_OF_CLASS", 1)
     assert fit_baseline(build_table(), WITHOUT_CACHE, progress=SilentProgress()).num_train == 20
     table = build_table()
     rare = replace(table, labels=np.where(np.arange(60) == 3, 1, 0), classes=("0", "1"))
     assert fit_baseline(rare, WITHOUT_CACHE, progress=SilentProgress()).num_train == 21  # the only one of its class
+
+
+def test_a_class_keeps_so_many_that_some_can_be_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baseline, "MOST_SAMPLES", 30)
+    fitted = fit_baseline(build_table(120), WITHOUT_CACHE, progress=SilentProgress())
+    assert fitted.num_train == 2 * baseline.FEWEST_OF_CLASS
+    assert fitted.calibration.num_samples == 20
 
 
 def test_it_stops_where_that_is_asked_for() -> None:

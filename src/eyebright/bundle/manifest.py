@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from eyebright.bundle.sealed import MANIFEST, read_sealed, show, verify_files, write_sealed
+from eyebright.bundle.sealed import MANIFEST, read_sealed, require_plain_names, show, verify_files, write_sealed
 from eyebright.errors import BundleError, DataError, printable
 from eyebright.preprocess import Preprocessing
 
@@ -86,7 +86,8 @@ def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
         files: False leaves the other files to whoever reads them.
 
     Raises:
-        BundleError: no bundle, a newer format version, or a file that is absent, cut short or altered, by name.
+        BundleError: no bundle, a newer format version, or a file that is absent, cut short, altered or no plain file
+            name, by name.
     """
     path = folder / MANIFEST
     values, unaltered = read_sealed(folder)
@@ -120,6 +121,7 @@ def read_manifest(folder: Path, *, files: bool = True) -> Manifest:
         raise BundleError(f"{show(path)} has {len(manifest.thresholds)} thresholds for a network of another number")
     if WEIGHTS not in manifest.files:
         raise BundleError(f"{show(path)} lists no {WEIGHTS}; copy the whole folder again")
+    require_plain_names(folder, manifest.files)
     if files:
         verify_files(folder, manifest.files)
     return manifest

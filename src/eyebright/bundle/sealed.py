@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,22 @@ def verify_files(folder: Path, files: Mapping[str, str]) -> None:
     Raises:
         BundleError: one that is absent, cut short, altered or no plain file name, by name.
     """
+    require_plain_names(folder, files)
     for name, digest in files.items():
-        if name != Path(name).name or "\\" in name:
+        _verify(folder / name, digest)
+
+
+def require_plain_names(folder: Path, names: Iterable[str]) -> None:
+    """Check that nothing that a manifest lists lies outside its folder.
+
+    Raises:
+        BundleError: one that is no plain file name.
+    """
+    for name in names:
+        if name in ("", "..") or name != Path(name).name or "\\" in name:
             raise BundleError(
                 f"{show(folder / MANIFEST)} lists {printable(name)}, which is no plain file name; don't trust it"
             )
-        _verify(folder / name, digest)
 
 
 def _verify(path: Path, digest: str) -> None:

@@ -21,7 +21,7 @@ from eyebright.bundle.manifest import (
     read_manifest,
     write_manifest,
 )
-from eyebright.bundle.sealed import hash_file, new_folder
+from eyebright.bundle.sealed import hash_file, new_folder, verify_files
 from eyebright.calibration.calibration import Calibration
 from eyebright.errors import BundleError, ModelError, OutputError, printable
 from eyebright.models.catalog import build_model
@@ -112,13 +112,17 @@ def _cannot_write(folder: Path, error: Exception) -> str:
 
 
 def load_bundle(path: Path) -> LoadedBundle:
-    """The network of a bundle, or of the one inside a run's folder; every file is verified first.
+    """The network of a bundle, or of the one inside a run's folder; its weights are verified first.
+
+    Other files are for whoever reads them: a broken export must not take the network down, nor keep itself from being
+    made again.
 
     Raises:
         BundleError: absent, damaged, altered, cut short, or written by a newer Eyebright.
     """
     folder = find_bundle(path)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, files=False)
+    verify_files(folder, {WEIGHTS: manifest.files[WEIGHTS]})
     architecture = manifest.architecture
     shown = printable(str(folder))
     try:

@@ -97,11 +97,12 @@ class _Pictures:
                     image = self._read(name)
                 except ImageError:
                     image = None
-                self._made[name] = thumbnail(image, _end_of(name), side=SIDE)
+                self._made[name] = thumbnail(image, markup.end_of_place(name), side=SIDE)
             self._left -= len(self._made[name])
             figures.append(
                 f"<figure>{self._made[name]}"
-                f'<figcaption title="{markup.text(name)}">{markup.name(_end_of(name))}</figcaption></figure>'
+                f'<figcaption title="{markup.text(name)}">{markup.name(markup.end_of_place(name))}</figcaption>'
+                "</figure>"
             )
         more = len(finding.samples) - PICTURES
         rest = f'<p class="quiet">and {more:,} more</p>' if more > 0 else ""
@@ -174,7 +175,7 @@ def _accept_words(finding: Finding) -> str:
         return "Leave out both" if len(changes) == 2 else f"Leave out {len(changes):,}"
     if len(finding.samples) == 1:
         return "Leave it out"
-    return f"Leave out {markup.name(_end_of(first.sample))}"
+    return f"Leave out {markup.name(markup.end_of_place(first.sample))}"
 
 
 def _section(kind: Kind, findings: Sequence[Finding], articles: Sequence[str]) -> str:
@@ -283,8 +284,3 @@ def _measured(report: CheckReport, command: str) -> str:
         f"{markup.rate(report.images_per_second)} a second; the search for wrong labels comes on top.</p>{typed}"
         f"<details><summary>Images per class</summary>{table}</details></section>"
     )
-
-
-def _end_of(name: str) -> str:
-    """The last two parts of a path, which are what tells one image from another."""
-    return "/".join(name.replace("\\", "/").split("/")[-2:])

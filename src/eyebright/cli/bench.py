@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import output, terminal
 
 
 @click.command()
@@ -26,10 +26,10 @@ def bench(run: Path, images: Sequence[str], quick: bool, as_json: bool) -> int:
 
     from eyebright.jobs.bench import bench as measure
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         report = measure(run, images, quick=quick, progress=progress)
     if as_json:
-        output.print_line(json.dumps(report.to_dict(), indent=1))
+        terminal.print_line(json.dumps(report.to_dict(), indent=1))
     else:
         output.print_speed(report)
     return 0

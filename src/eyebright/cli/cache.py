@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import listings, terminal
 
 
 @click.command()
@@ -22,7 +22,7 @@ def cache(action: str) -> int:
         removed = clear_cache()
         size = sum(file.size_bytes for file in removed)
         noun = "file" if len(removed) == 1 else "files"
-        output.print_line(f"removed {len(removed):,} {noun} of decoded images, {size / 1e6:,.1f} MB")
+        terminal.print_line(f"removed {len(removed):,} {noun} of decoded images, {size / 1e6:,.1f} MB")
     else:
-        output.print_cache(list_cache())
+        listings.print_cache(list_cache())
     return 0

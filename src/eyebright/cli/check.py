@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import listings, terminal
 
 SOME_UNREADABLE = 3
 
@@ -33,24 +33,24 @@ def check(data: Path, out: Path | None, wrong_labels: bool, decisions: Path | No
     from eyebright.jobs.check import check as run
 
     def following(file: Path | str) -> str:
-        return output.next_command("train", data, "--decisions", file)
+        return terminal.next_command("train", data, "--decisions", file)
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         result = run(
             data,
             out=out,
             wrong_labels=wrong_labels,
             decisions=decisions,
-            command=output.next_command(*sys.argv[1:]),
+            command=terminal.next_command(*sys.argv[1:]),
             next_command=following("decisions.csv"),
             progress=progress,
         )
-    output.print_check(result.report)
-    output.print_line()
-    output.print_line(f"Page:        {result.page}")
+    listings.print_check(result.report)
+    terminal.print_line()
+    terminal.print_line(f"Page:        {result.page}")
     if result.report.findings:
-        output.print_line("Decide there and save decisions.csv. Then:")
-        output.print_line("Train:       " + following("decisions.csv"))
+        terminal.print_line("Decide there and save decisions.csv. Then:")
+        terminal.print_line("Train:       " + following("decisions.csv"))
     else:
-        output.print_line("Train:       " + output.next_command("train", data))
+        terminal.print_line("Train:       " + terminal.next_command("train", data))
     return SOME_UNREADABLE if result.report.num_readable < result.report.num_samples else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import terminal
 
 VIEWS = ("volumes", "flow", "table")
 
@@ -43,9 +43,9 @@ def draw(
         out = Path(f"{stem}{'' if view == 'volumes' else f'-{view}'}{'.svg' if image is None else '.html'}")
     drawing = make(network, size=size, view=view, unfold=unfold, image=image, out=out, dark=dark)  # type: ignore[arg-type]
     if text:
-        output.print_line(str(drawing.summary))
+        terminal.print_line(str(drawing.summary))
     if out is not None:
-        output.print_line(f"Drawing:     {out}")
+        terminal.print_line(f"Drawing:     {out}")
     return 0
 
 
@@ -67,5 +67,5 @@ def atlas(out: Path) -> int:
     from eyebright.jobs.atlas import atlas as make
 
     make(out=out)
-    output.print_line(f"Atlas:       {out / FIRST}")
+    terminal.print_line(f"Atlas:       {out / FIRST}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import output, terminal
 
 SOME_UNREADABLE = 3
 METHODS = ("auto", "grad-cam", "grad-cam++", "layer-cam", "integrated-gradients", "occlusion", "all")
@@ -57,7 +57,7 @@ def explain(
         alone = Path(images[0]) if len(images) == 1 else None
         named = alone is not None and images[0] != "-" and not alone.is_dir() and not set(images[0]) & set("*?[")
         out = Path(f"{alone.stem}-explained.html" if alone is not None and named else "explained.html")
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         explained = ask(
             run,
             images,
@@ -68,13 +68,13 @@ def explain(
             similar=data if data is not None else similar,
             piped=sys.stdin.buffer.read() if "-" in images else b"",
             out=out,
-            command=output.next_command(*sys.argv[1:]),
+            command=terminal.next_command(*sys.argv[1:]),
             progress=progress,
         )
     output.print_explained(explained)
-    output.print_line(f"{'Picture:' if out.suffix.lower() == '.png' else 'Page:   '}     {out}")
+    terminal.print_line(f"{'Picture:' if out.suffix.lower() == '.png' else 'Page:   '}     {out}")
     if explained.unreadable:
-        output.print_error(f"{explained.unreadable:,} of {len(explained.explanations):,} images could not be read")
+        terminal.print_error(f"{explained.unreadable:,} of {len(explained.explanations):,} images could not be read")
     return SOME_UNREADABLE if explained.unreadable else 0
 
 
@@ -100,9 +100,9 @@ def features(
 
     if out is None:
         out = Path(f"{Path(network).name or 'network'}-features.html")
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         learned = look(network, image, data=data, channels=channels, steps=steps, out=out, progress=progress)
     for note in learned.features.notes:
-        output.print_line(f"note: {note}")
-    output.print_line(f"Page:        {out}")
+        terminal.print_line(f"note: {note}")
+    terminal.print_line(f"Page:        {out}")
     return 0

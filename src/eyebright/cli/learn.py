@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import output, terminal
+from eyebright.cli.options import slice_option
 
 if TYPE_CHECKING:
     from eyebright.evaluation.label_sets_compare import AnyComparison
@@ -32,6 +33,7 @@ def _steering(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved."
         ),
+        slice_option,
     ]
     for option in reversed(options):
         function = option(function)
@@ -45,23 +47,23 @@ def demo(out: Path | None, seed: int | None) -> int:
     """Train and compare three networks on the images that come along."""
     from eyebright.jobs.demo import demo as run
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         progress.say("Ten kinds of clothing, 28 x 28 pixels (Fashion-MNIST): can a network tell them apart?")
         result = run(out=out, seed=seed, command=_typed(), progress=progress)
     if result.runs.comparison is None or result.runs.interrupted:
         return _report_interruption(result.runs)
     _report_comparison(result.runs)
-    output.print_line()
+    terminal.print_line()
     best = next(iter(result.runs.reports))
-    output.print_line("Three of the test images, classified by the best network:")
+    terminal.print_line("Three of the test images, classified by the best network:")
     output.print_predictions(answer for _, answer in result.examples)
     labels = ", ".join(label for label, _ in result.examples)
-    output.print_line(f"(They are labelled: {labels}.)")
-    output.print_line()
-    output.print_line("What next, with your own photos in one folder for each class:")
-    output.print_line("  " + output.next_command("train", "photos/"))
-    output.print_line("  " + output.next_command("compare", "photos/"))
-    output.print_line("  " + output.next_command("predict", result.runs.folder / best, "shoe.jpg"))
+    terminal.print_line(f"(They are labelled: {labels}.)")
+    terminal.print_line()
+    terminal.print_line("What next, with your own photos in one folder for each class:")
+    terminal.print_line("  " + terminal.next_command("train", "photos/"))
+    terminal.print_line("  " + terminal.next_command("compare", "photos/"))
+    terminal.print_line("  " + terminal.next_command("predict", result.runs.folder / best, "shoe.jpg"))
     return 0
 
 
@@ -86,34 +88,37 @@ def train(
     file: Path | None,
     overrides: Sequence[str],
     decisions: Path | None,
+    slices: Sequence[str],
 ) -> int:
     """Train one network on DATA.
 
     DATA is a folder with one folder of images for each class (with or without train, val and test folders above them),
-    a .zip or .tar of one, a .csv, .tsv or .parquet list (path, label, if wanted split, group), shards, or an .npz file.
+    a .zip or .tar of one, a .csv, .tsv or .parquet list (path, label, if wanted split, group, and any columns to tell
+    results by), shards, or an .npz file.
 
     A run that was stopped or killed ends as if it had not been: eyebright train --resume RUN.
     """
     from eyebright.jobs.train import resume
     from eyebright.jobs.train import train as run
+    from eyebright.settings import toml_value
 
     if stopped is not None:
-        given = [model, weights, teacher, effort, out, seed, file, decisions, find_lr or None, *overrides]
+        given = [model, weights, teacher, effort, out, seed, file, decisions, find_lr or None, *overrides, *slices]
         if any(value is not None for value in given):
             raise click.UsageError(
                 "--resume keeps the run's settings; nothing else can be given but where its DATA are now"
             )
-        with output.terminal_progress() as progress:
+        with terminal.terminal_progress() as progress:
             return _report_training(resume(stopped, data=data, command=_typed(), progress=progress))
     if data is None:
         raise click.UsageError("Missing argument 'DATA'.")
     for name, value in (("network.weights", weights), ("training.teacher", teacher)):
         if value is not None:
-            overrides = [*overrides, f"{name}={_toml_text(value)}"]
+            overrides = [*overrides, f"{name}={toml_value(value)}"]
     if find_lr:
         steering = {"effort": effort, "out": out, "seed": seed, "settings": file, "decisions": decisions}
         return _find_rate(data, model=model, overrides=overrides, **steering)
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         result = run(
             data,
             model=model,
@@ -123,6 +128,7 @@ def train(
             settings=file,
             overrides=overrides,
             decisions=decisions,
+            slices=slices,
             command=_typed(),
             progress=progress,
         )
@@ -132,13 +138,13 @@ def train(
 def _find_rate(data: Path, **steering: Any) -> int:
     from eyebright.jobs.find_rate import find_rate
 
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         found = find_rate(data, **steering, command=_typed(), progress=progress)
     if found.suggested is None:
-        output.print_line("The loss fell at no rate, so none can be suggested.")
+        terminal.print_line("The loss fell at no rate, so none can be suggested.")
     else:
-        output.print_line(f"Suggested:   --set training.lr={found.suggested:g}")
-    output.print_line(f"Plot:        {found.page}")
+        terminal.print_line(f"Suggested:   --set training.lr={found.suggested:g}")
+    terminal.print_line(f"Plot:        {found.page}")
     return 0
 
 
@@ -146,32 +152,55 @@ def _report_training(result: Run) -> int:
     if result.interrupted or result.report is None or result.contestant is None:
         if not result.interrupted:  # one of several processes; the first tells the result
             return 0
-        output.print_line(f"Interrupted; everything is kept in {result.folder}, the best network so far too.")
-        output.print_line("Go on:       " + output.next_command("train", "--resume", result.folder))
+        terminal.print_line(f"Interrupted; everything is kept in {result.folder}, the best network so far too.")
+        terminal.print_line("Go on:       " + terminal.next_command("train", "--resume", result.folder))
         return INTERRUPTED
-    output.print_line()
+    terminal.print_line()
     output.print_report(result.report)
-    output.print_line()
-    output.print_line(f"Report:      {result.folder / 'report.html'}")
-    output.print_line("Classify:    " + output.next_command("predict", result.folder, "new.jpg"))
+    output.print_columns([result.contestant])
+    terminal.print_line()
+    terminal.print_line(f"Report:      {result.folder / 'report.html'}")
+    terminal.print_line("Classify:    " + terminal.next_command("predict", result.folder, "new.jpg"))
     return 0
 
 
 @click.command()
-@click.argument("given", metavar="DATA | RUN RUN...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("given", metavar="DATA | RUN RUN...", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--models", type=str, help="Networks, with commas; cnn,vgg16,resnet50 by default.")
 @click.option("--no-baseline", is_flag=True, help="Leave out the classifier without a network.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train each network N times on one split, with seeds --seed, --seed + 1 and so on: means, spread, and tests "
+    "that count both images and seeds. With --effort quick nothing in a pretrained network's training is left to "
+    "chance.",
+)
+@click.option(
+    "--kfold",
+    "folds",
+    type=click.IntRange(min=2),
+    metavar="K",
+    help="Cross-validation, for small data: each image is tested once, by a training on the other K - 1 of K folds.",
+)
+@click.option(
+    "--resume", "stopped", type=click.Path(path_type=Path), metavar="DIR", help="Go on with a stopped comparison."
+)
 @_steering
 def compare(
     given: Sequence[Path],
     models: str | None,
     no_baseline: bool,
+    seeds: int | None,
+    folds: int | None,
+    stopped: Path | None,
     effort: str | None,
     out: Path | None,
     seed: int | None,
     file: Path | None,
     overrides: Sequence[str],
     decisions: Path | None,
+    slices: Sequence[str],
 ) -> int:
     """Train several networks on the same split of DATA and report on them side by side.
 
@@ -180,20 +209,37 @@ def compare(
 
     Given the folders of runs instead, compare these without training anything; they must have been tested on the same
     images.
+
+    With --seeds all trainings are tested on the same images, and one network counts as better than another only if it
+    would be with other images and other seeds. With --kfold, groups and near-duplicates stay in one fold, and the
+    answers of all folds are counted together.
+
+    A comparison that was stopped or killed keeps what is trained: eyebright compare --resume DIR.
     """
-    from eyebright.jobs.compare import MODELS
+    from eyebright.jobs.compare import MODELS, resume_comparison
     from eyebright.jobs.compare import compare as run
     from eyebright.jobs.compare_runs import compare_runs, is_run
 
+    steering = [models, no_baseline or None, seeds, folds, effort, seed, file, decisions, *overrides, *slices]
+    if stopped is not None:
+        if len(given) > 1 or any(value is not None for value in (*steering, out)):
+            raise click.UsageError(
+                "--resume keeps the comparison's settings; nothing else can be given but where its DATA are now"
+            )
+        with terminal.terminal_progress() as progress:
+            return _finish(
+                resume_comparison(stopped, data=next(iter(given), None), command=_typed(), progress=progress)
+            )
+    if not given:
+        raise click.UsageError("Missing argument 'DATA | RUN RUN...'.")
     if len(given) > 1 or is_run(given[0]):
-        steering = [models, no_baseline or None, effort, seed, file, decisions, *overrides]
         if any(value is not None for value in steering):
             raise click.UsageError("runs are compared as they are; nothing else can be given with them but --out")
         found = compare_runs(given, out=out, command=_typed())
         _print_comparison(found.comparison, found.folder)
         return 0
     data = given[0]
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         result = run(
             data,
             models=MODELS if models is None else [name.strip() for name in models.split(",") if name.strip()],
@@ -203,15 +249,28 @@ def compare(
             settings=file,
             overrides=overrides,
             decisions=decisions,
+            slices=slices,
             baseline=not no_baseline,
+            seeds=seeds or 1,
+            folds=folds or 0,
             command=_typed(),
             progress=progress,
         )
+    return _finish(result)
+
+
+def _finish(result: ComparedRuns) -> int:
+    """What came of a comparison, and what to type next."""
+    if result.comparison is None and not result.interrupted:  # one of several processes; the first tells the result
+        return 0
     if result.comparison is None or result.interrupted:
         return _report_interruption(result)
     _report_comparison(result)
     best = next(iter(result.reports))
-    output.print_line("Classify:    " + output.next_command("predict", result.folder / best, "new.jpg"))
+    if result.comparison.folds:
+        terminal.print_line(f"Train the best on all images:  eyebright train DATA --model {best}")
+    else:
+        terminal.print_line("Classify:    " + terminal.next_command("predict", result.runs[best], "new.jpg"))
     return 0
 
 
@@ -221,29 +280,25 @@ def _report_comparison(result: ComparedRuns) -> None:
 
 
 def _print_comparison(comparison: AnyComparison, folder: Path) -> None:
-    output.print_line()
+    terminal.print_line()
     output.print_comparison(comparison)
-    output.print_line()
-    output.print_line(f"Report:      {folder / 'report.html'}")
+    output.print_columns(comparison.contestants)
+    terminal.print_line()
+    terminal.print_line(f"Report:      {folder / 'report.html'}")
 
 
 def _report_interruption(result: ComparedRuns) -> int:
     if result.comparison is None:
-        output.print_line(f"Interrupted before any network was measured; what there is lies in {result.folder}.")
+        lies = f"; what there is lies in {result.folder}" if result.folder.is_dir() else ""
+        terminal.print_line(f"Interrupted before any network was measured{lies}.")
     else:
         _report_comparison(result)
-        output.print_line("Interrupted: networks that were not finished are not in the report.")
-    output.print_line("To have all of them, type the command again.")
+        terminal.print_line("Interrupted: trainings that were not finished are not in the report.")
+    if result.folder.is_dir():
+        terminal.print_line("Go on:       " + terminal.next_command("compare", "--resume", result.folder))
     return INTERRUPTED
 
 
 def _typed() -> str:
     """The command as the user typed it."""
-    return output.next_command(*sys.argv[1:])
-
-
-def _toml_text(value: str) -> str:
-    """A text as a TOML value."""
-    import json
-
-    return json.dumps(value)
+    return terminal.next_command(*sys.argv[1:])

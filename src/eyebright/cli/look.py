@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import listings
 
 
 @click.command()
@@ -14,7 +14,7 @@ def models() -> int:
     """List the networks and their pretrained weights."""
     from eyebright.jobs.models import list_models
 
-    output.print_models(list_models())
+    listings.print_models(list_models())
     return 0
 
 
@@ -24,5 +24,5 @@ def runs(folder: Path) -> int:
     """List the runs in FOLDER (./runs by default): running, finished, interrupted or failed, and their results."""
     from eyebright.jobs.list_runs import list_runs
 
-    output.print_runs(list_runs(folder))
+    listings.print_runs(list_runs(folder))
     return 0

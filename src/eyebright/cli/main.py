@@ -48,7 +48,7 @@ for command in (draw, atlas, models, runs, cache, bench):
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code; no traceback is shown unless $EYEBRIGHT_TRACEBACK is set."""
-    from eyebright.cli.output import print_error
+    from eyebright.cli.terminal import print_error
 
     try:
         code = cli.main(args=arguments, prog_name="eyebright", standalone_mode=False)

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from eyebright.cli import output
+from eyebright.cli import output, terminal
+from eyebright.cli.options import slice_option
 
 SOME_UNREADABLE = 3
 ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
@@ -25,6 +26,7 @@ engine_option = click.option(
 @click.option("--decisions", type=click.Path(path_type=Path), help="A decisions.csv that the page of a check saved.")
 @click.option("--corruptions", is_flag=True, help="How it bears noise, blur, weather, JPEG and rotation instead.")
 @click.option("--tta", is_flag=True, help="What looking at several views of each image gives and costs instead.")
+@slice_option
 @engine_option
 def evaluate(
     run: Path,
@@ -33,23 +35,26 @@ def evaluate(
     decisions: Path | None,
     corruptions: bool,
     tta: bool,
+    slices: Sequence[str],
     engine: str | None,
 ) -> int:
     """Measure the classifier in RUN on the labelled images of DATA.
 
-    Images that it was trained on are recognised by their content and left out. With --corruptions or --tta, --out may
-    be an .html page, too.
+    Images that it was trained on are recognised by their content and left out. With --corruptions, --out may be an
+    .html page, too.
     """
     import json
 
     if corruptions or tta:
+        if slices:
+            raise click.UsageError("--slice does not go with --corruptions or --tta; measure by columns without them")
         steering = {"corruptions": corruptions, "tta": tta, "decisions": decisions, "engine": engine}
         return _measure_robustness(run, data, out, **steering)
     from eyebright.jobs.evaluate import evaluate as measure
     from eyebright.writing import write_text
 
-    with output.terminal_progress() as progress:
-        report = measure(run, data, decisions=decisions, engine=engine, progress=progress)
+    with terminal.terminal_progress() as progress:
+        report = measure(run, data, decisions=decisions, slices=slices, engine=engine, progress=progress)
     if out is not None:
         write_text(out, json.dumps(report.to_dict(), indent=1) + "\n")
     output.print_report(report, per_class=True)
@@ -60,8 +65,8 @@ def _measure_robustness(run: Path, data: Path, out: Path | None, **steering: Any
     from eyebright.jobs.robustness import check_suffix, measure_robustness, write_robustness
 
     if out is not None:
-        check_suffix(out)
-    with output.terminal_progress() as progress:
+        check_suffix(out, corruptions=steering["corruptions"])
+    with terminal.terminal_progress() as progress:
         found = measure_robustness(run, data, **steering, progress=progress)
     if out is not None:
         write_robustness(out, found)
@@ -111,23 +116,23 @@ def predict(
         from eyebright.jobs.explain import check_target, explain
 
         check_target(page, 0)
-    with output.terminal_progress() as progress:
+    with terminal.terminal_progress() as progress:
         asked = {name: value for name, value in {"engine": engine, **promises}.items() if value is not None}
         if out is not None:
             total, errors = predict_into(out, run, images, piped=piped, resume=resume, progress=progress, **asked)
-            output.print_line(f"{total:,} answers in {out}")
+            terminal.print_line(f"{total:,} answers in {out}")
         else:
             answers = answer(run, images, piped=piped, progress=progress, **asked)
-            if output.is_terminal():
+            if terminal.is_terminal():
                 total, errors = output.print_predictions(answers.predictions)
             else:
                 total, errors = write_csv(sys.stdout, answers.predictions, answers.class_names)
-        if page is not None:
-            command = output.next_command(*sys.argv[1:])
-            explain(run, images, piped=piped, out=page, command=command, progress=progress)
+        if page is not None and errors < total:  # else there is no answer to explain
+            command = terminal.next_command(*sys.argv[1:])
+            explain(run, images, piped=piped, engine=engine, out=page, command=command, progress=progress)
             progress.say(f"Maps:        {page}")
     if errors:
-        output.print_error(f"{errors:,} of {total:,} images could not be read")
+        terminal.print_error(f"{errors:,} of {total:,} images could not be read")
     return SOME_UNREADABLE if errors else 0
 
 
@@ -136,10 +141,10 @@ def predict(
 @click.argument("data", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--to",
-    type=click.Choice(("onnx", "openvino", "torch")),
+    type=click.Choice(("onnx", "openvino", "torch", "web")),
     default="onnx",
     show_default=True,
-    help="For which engine.",
+    help="For which engine; web is a page that answers in any browser.",
 )
 @click.option("--int8", is_flag=True, help="A quarter of the size and several times as fast; not for torch.")
 @click.option(
@@ -149,15 +154,19 @@ def predict(
     show_default=True,
     help="How many points of accuracy it may lose on the test images.",
 )
-def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float) -> int:
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The page, by default web.html in RUN; for web only."
+)
+def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float, out: Path | None) -> int:
     """Export the classifier in RUN to a faster engine, and prove on its test images that it answers the same.
 
     The result is put into RUN's bundle, where predict and evaluate find it; with onnx or openvino they need no torch.
-    torch means bfloat16. DATA says where RUN's images are, if they have moved.
+    torch means bfloat16. web writes one HTML file to drop images on, which needs no network and sends nothing. DATA
+    says where RUN's images are, if they have moved.
     """
     from eyebright.jobs.export import export as write
 
-    with output.terminal_progress() as progress:
-        exported = write(run, to=to, int8=int8, data=data, max_drop=max_drop, progress=progress)
+    with terminal.terminal_progress() as progress:
+        exported = write(run, to=to, int8=int8, data=data, max_drop=max_drop, out=out, progress=progress)
     output.print_export(exported)
     return 0

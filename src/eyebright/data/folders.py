@@ -15,7 +15,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import final
@@ -192,6 +192,7 @@ def table_of_labels(
     splits: Sequence[int],
     groups: tuple[str, ...] | None = None,
     label_sets: Sequence[Sequence[str]] | None = None,
+    columns: Mapping[str, tuple[str, ...]] | None = None,
     notes: Sequence[str],
     where: str,
     min_classes: int,
@@ -201,6 +202,7 @@ def table_of_labels(
 
     Args:
         label_sets: all class names of each sample, where there may be several.
+        columns: what else is told of each sample, by column.
         kind: what makes a class here, for the message when there are too few: "folder", "label".
     """
     found = set(of_class) if label_sets is None else {name for names in label_sets for name in names}
@@ -225,6 +227,7 @@ def table_of_labels(
         classes=classes,
         splits=np.array(splits, dtype=np.int8),
         groups=groups,
+        columns=columns or {},
         notes=(*notes, *_alike(classes)),
     )
 

@@ -1,8 +1,9 @@
-"""A table that lists images: `path,label`, and if wanted `split` and `group`; a CSV file, or rows from elsewhere."""
+"""A table that lists images: `path,label`, if wanted `split` and `group`, and any columns to slice by."""
 
 from __future__ import annotations
 
 import csv
+import difflib
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from eyebright.errors import DataError, nearest, printable
 COLUMNS = ("path", "label", "labels", "split", "group")
 _DELIMITERS = (",", ";", "\t")
 BETWEEN_LABELS = "|"
+_NEARLY = 0.75
+"""As difflib's ratio: a column so much like one that is not there is a slip ("splits", "grup"), none to slice by."""
 
 Cells = Mapping[str, str | Sequence[str]]
 """Column -> text; the labels of a sample may be a list already."""
@@ -34,17 +37,19 @@ class _Row:
     labels: tuple[str, ...]
     split: int
     group: str
+    more: tuple[str, ...]
 
 
 def read_manifest(path: str, *, min_classes: int) -> SampleTable:
     """The table of a CSV or TSV file; relative paths start at its folder.
 
-    The first line names the columns: path, label, and optionally split (train, val, test or empty) and group.
+    The first line names the columns: path, label, and optionally split (train, val, test or empty) and group. Whatever
+    other columns there are (camera, site, day) is kept, so that results can be told for each of their values.
     Separated by commas, semicolons or tabs. Instead of label there may be labels: the classes of a sample that has
     several, with | between them. A path listed twice is kept once if both rows agree.
 
     Raises:
-        DataError: it can't be read, a column is unknown or absent, a row is incomplete or contradicts another,
+        DataError: it can't be read, a column is misspelt or absent, a row is incomplete or contradicts another,
             or files are missing; each with the line or the names.
     """
     shown = printable(path)
@@ -55,7 +60,7 @@ def read_manifest(path: str, *, min_classes: int) -> SampleTable:
             file.seek(0)
             reader = csv.reader(file, delimiter=delimiter, strict=True)
             try:
-                header = [name.strip().lower() for name in next(reader, [])]
+                header = [column_name(name) for name in next(reader, [])]
                 check_header(header, shown)
                 rows = _cells(reader, header, shown)
                 return table_of_rows(rows, header, where=path, unit="line", min_classes=min_classes)
@@ -65,22 +70,39 @@ def read_manifest(path: str, *, min_classes: int) -> SampleTable:
         raise DataError(f"{shown}: can't be read ({error.strerror})") from None
 
 
+def column_name(given: str) -> str:
+    """A column as it is called from here on: small letters for those that Eyebright looks for, others as they are."""
+    name = given.strip()
+    return name.lower() if name.lower() in COLUMNS else name
+
+
 def check_header(header: Sequence[str], shown: str) -> None:
-    """Refuse columns that a manifest does not have, or one without path or labels.
+    """Refuse a manifest without path or labels, and a column that is nearly named like one that Eyebright looks for.
+
+    Args:
+        header: the columns, by `column_name`; some may have no name, as the row numbers that pandas writes.
+        shown: the manifest, for messages.
 
     Raises:
         DataError: which column.
     """
     if not any(header):
         raise DataError(f"{shown}: is empty; its first line must be: path,label")
-    for name in header:
-        if name not in COLUMNS:
-            raise DataError(f'{shown}: unknown column "{printable(name)[:60]}"; {nearest(name, COLUMNS)}')
-        if header.count(name) > 1:
-            raise DataError(f'{shown}: the column "{name}" is there twice')
+    folded = [name.lower() for name in header if name]
+    for name in folded:
+        if folded.count(name) > 1:
+            raise DataError(f'{shown}: the column "{printable(name)[:60]}" is there twice')
     if "label" in header and "labels" in header:
         raise DataError(f"{shown}: has the columns label and labels; keep label for one class each, labels for several")
     missing = [name for name in ("path", "label") if name not in header and f"{name}s" not in header]
+    absent = [*missing, *(name for name in ("split", "group") if name not in header)]
+    for name in folded:
+        # Taken for one to slice by, a misspelt "group" would let one patient's images be trained and tested on.
+        if name not in COLUMNS and difflib.get_close_matches(name, absent, n=1, cutoff=_NEARLY):
+            told = nearest(name, absent)
+            raise DataError(
+                f'{shown}: unknown column "{printable(name)[:60]}"; {told} If not, give it a name less like that one'
+            )
     if missing:
         raise DataError(f'{shown}: the column "{missing[0]}" is missing; the first line must be: path,label')
 
@@ -92,7 +114,7 @@ def table_of_rows(
 
     Args:
         rows: the number of each row, and its cells by column.
-        header: the columns, checked.
+        header: the columns, checked; cells of the same names.
         where: the manifest; relative paths start at its folder.
         unit: what the numbers count: "line" or "row".
 
@@ -101,12 +123,13 @@ def table_of_rows(
     """
     shown = printable(where)
     column = "labels" if "labels" in header else "label"
+    others = [name for name in header if name and name not in COLUMNS]
     kept: dict[str, _Row] = {}
     repeated: list[str] = []
     once: dict[str, str] = {}  # a million rows share the few names of their classes
     spellings: set[str] = set()
     for number, cells in rows:
-        path, row = _row(number, cells, column, f"{shown}: {unit} {number}", once, spellings)
+        path, row = _row(number, cells, column, others, f"{shown}: {unit} {number}", once, spellings)
         earlier = kept.setdefault(path, row)
         if earlier is row:
             continue
@@ -143,6 +166,7 @@ def table_of_rows(
         # A sample without a group is one of its own; a null character can't be in a group that the file names.
         groups=tuple(row.group or f"\0{path}" for path, row in kept.items()) if "group" in header else None,
         label_sets=[row.labels for row in kept.values()] if column == "labels" else None,
+        columns={name: tuple(row.more[i] for row in kept.values()) for i, name in enumerate(others)},
         notes=notes,
         where=where,
         min_classes=min_classes,
@@ -162,7 +186,13 @@ def _cells(reader: Iterator[list[str]], header: Sequence[str], shown: str) -> It
 
 
 def _row(
-    number: int, cells: Cells, column: str, shown: str, once: dict[str, str], spellings: set[str]
+    number: int,
+    cells: Cells,
+    column: str,
+    others: Sequence[str],
+    shown: str,
+    once: dict[str, str],
+    spellings: set[str],
 ) -> tuple[str, _Row]:
     path = str(cells["path"])
     if not path.strip():
@@ -184,4 +214,5 @@ def _row(
         labels=tuple(once.setdefault(label, label) for label in labels),
         split=SPLITS.index(SPLIT_SYNONYMS[split]) if split else UNASSIGNED,
         group=once.setdefault(group, group),
+        more=tuple(once.setdefault(value, value) for value in (str(cells[name]).strip() for name in others)),
     )

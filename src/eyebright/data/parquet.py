@@ -15,7 +15,7 @@ from typing import Any
 from eyebright.data.column_labels import LabelReader, list_image_columns
 from eyebright.data.columns import ArrowPart, ColumnStore, ParquetPart, Part
 from eyebright.data.folders import SPLIT_SYNONYMS, splits_named_in
-from eyebright.data.manifests import Cells, check_header, table_of_rows
+from eyebright.data.manifests import COLUMNS, Cells, check_header, column_name, table_of_rows
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.errors import DataError, MissingExtraError, printable
 
@@ -43,12 +43,17 @@ def read_parquet(path: str, *, min_classes: int) -> SampleTable:
     if list_image_columns(arrow, schema):
         folder = os.path.dirname(path)
         return read_parquet_files([path], where=path, folder=folder, min_classes=min_classes)
-    header = [name for name in schema.names if not name.startswith("__index_level_")]  # pandas' row numbers
-    check_header([name.strip().lower() for name in header], printable(path))
+    header = [
+        field.name
+        for field in schema
+        if not field.name.startswith("__index_level_")  # pandas' row numbers
+        and (column_name(field.name) in COLUMNS or not arrow.types.is_nested(field.type))
+    ]
+    check_header([column_name(name) for name in header], printable(path))
     with _damage_named(arrow, path):
         return table_of_rows(
             _manifest_rows(arrow, path, header),
-            [name.strip().lower() for name in header],
+            [column_name(name) for name in header],
             where=path,
             unit="row",
             min_classes=min_classes,
@@ -133,12 +138,14 @@ def _manifest_rows(arrow: Any, path: str, header: Sequence[str]) -> Iterator[tup
         for batch in file.iter_batches(columns=list(header)):
             for row in batch.to_pylist():
                 number += 1
-                yield number, {name.strip().lower(): _cell(row[name], name, number, path) for name in header}
+                yield number, {column_name(name): _cell(row[name], name, number, path) for name in header}
 
 
 def _cell(value: Any, name: str, number: int, path: str) -> str | list[str]:
     if value is None:
         return ""
+    if column_name(name) not in COLUMNS:
+        return str(value)  # numbers, truth values, dates: each as Python writes it
     if isinstance(value, str):
         return value
     if isinstance(value, int) and name.strip().lower() != "path":

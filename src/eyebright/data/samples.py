@@ -5,14 +5,15 @@ N samples, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.errors import DataError
+from eyebright.errors import DataError, printable
 
 SPLITS = ("train", "val", "test")
 UNASSIGNED = -1
@@ -51,6 +52,8 @@ class SampleTable:
     """(N, K) which classes each sample has, at least one; None where every sample has exactly its label."""
     groups: tuple[str, ...] | None = None
     """N group names: samples of one group (one patient, one burst) stay in one split."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What a list of images tells beside these, by column: N texts each, empty where it tells nothing of a sample."""
     notes: tuple[str, ...] = ()
     """What was noticed on reading and the user should know, one sentence each."""
 
@@ -60,6 +63,7 @@ class SampleTable:
         assert self.splits.shape == (count,)
         assert self.label_sets is None or self.label_sets.shape == (count, len(self.classes))
         assert self.groups is None or len(self.groups) == count
+        assert all(len(values) == count for values in self.columns.values())
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,6 +78,7 @@ class SampleTable:
             label_sets=None if self.label_sets is None else self.label_sets[rows],
             splits=self.splits[rows],
             groups=None if self.groups is None else tuple(self.groups[i] for i in rows),
+            columns={name: tuple(values[i] for i in rows) for name, values in self.columns.items()},
         )
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -131,6 +136,29 @@ class SampleTable:
                 f"the data give several labels to a sample ({several:,} of {len(self):,} have more than one), but the "
                 "classifier knows one label for each; give one each, in a column named label"
             )
+
+    def find_column(self, name: str) -> str:
+        """A column's name as the list of images spells it; case and blanks around it do not matter.
+
+        Raises:
+            DataError: there is no such column; the nearest is named.
+        """
+        known = [*self.columns, *(["group"] if self.groups is not None else [])]
+        wanted = name.strip().lower()
+        found = next((column for column in known if column.lower() == wanted), None)
+        if found is not None:
+            return found
+        missing = f'there is no column "{printable(name)[:60]}" to slice by'
+        if not known:
+            raise DataError(
+                f"{missing}: the data have no columns of their own; give a .csv, .tsv or .parquet list that has it "
+                "beside path and label"
+            )
+        # Compared in small letters, told as it is spelt.
+        spelt = {column.lower(): printable(column)[:60] for column in known}
+        close = difflib.get_close_matches(wanted, spelt, n=1, cutoff=0.5)
+        told = f'did you mean "{spelt[close[0]]}"?' if close else "choose one of " + ", ".join(sorted(spelt.values()))
+        raise DataError(f"{missing}; {told}")
 
     def targets(self) -> NDArray[np.float32]:
         """(N, K) 1 for the classes that a sample has, else 0."""

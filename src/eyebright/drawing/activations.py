@@ -5,8 +5,6 @@ Shapes: C channels, H x W positions, D units.
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from eyebright.drawing.blocks import find_blocks
 from eyebright.drawing.boxes import find_boxes
 from eyebright.drawing.graph import Graph
 from eyebright.drawing.layers import find_layers
+from eyebright.page.thumbnail import data_uri
 
 SHOWN = 8
 """Channels of one layer."""
@@ -116,7 +115,5 @@ def _coloured(values: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _activation(title: str, caption: str, sheet: Image.Image) -> Activation:
-    target = io.BytesIO()
-    sheet.quantize(64, method=Image.Quantize.FASTOCTREE).save(target, format="PNG", optimize=True)
-    data = base64.b64encode(target.getvalue()).decode("ascii")
-    return Activation(title, caption, f"data:image/png;base64,{data}", sheet.width, sheet.height)
+    picture = data_uri(sheet.quantize(64, method=Image.Quantize.FASTOCTREE))
+    return Activation(title, caption, picture, sheet.width, sheet.height)

@@ -21,6 +21,8 @@ def assemble_page(
     sections: Sequence[tuple[str, str, str]],
     *,
     style: str = "",
+    extra: str = "",
+    script: str = "",
 ) -> str:
     """A whole page.
 
@@ -31,6 +33,8 @@ def assemble_page(
         kind: "run" or "comparison".
         sections: anchor, title and body (HTML) of each.
         style: CSS beyond what all pages share.
+        extra: what the script reads; it is not shown.
+        script: JavaScript, run at the end of the page.
     """
     links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name, _ in sections)
     blocks = "".join(
@@ -39,8 +43,10 @@ def assemble_page(
     )
     return build_page(
         f"{title} \u2013 {comparison.data_name}",
-        f'<main>{_header(comparison, title, words, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>',
+        f'<main>{_header(comparison, title, words, kind)}<nav aria-label="Contents">{links}</nav>{blocks}</main>'
+        + extra,
         style=style,
+        script=script,
     )
 
 
@@ -117,7 +123,7 @@ def render_reproduction(comparison: ComparisonFacts) -> str:
     splits = ", ".join(f"{count:,} {split}" for split, count in comparison.split_counts.items())
     facts = [
         ("images", f"{comparison.data_name}: {splits}"),
-        ("seed", f"{comparison.seed}, for the split and all training"),
+        ("seed", _seed_words(comparison)),
         ("date", comparison.date),
         ("machine", comparison.machine),
         ("versions", ", ".join(f"{package} {version}" for package, version in comparison.versions.items())),
@@ -127,6 +133,14 @@ def render_reproduction(comparison: ComparisonFacts) -> str:
         line = f"<pre><code>{markup.text(comparison.command)}</code></pre>"
         command = f"<p>To get the same again:</p>{markup.scroll_box('Command', line)}"
     return f'<dl class="pairs">{_pairs(facts)}</dl>{command}'
+
+
+def _seed_words(comparison: ComparisonFacts) -> str:
+    if comparison.seeds:
+        return f"{comparison.seed} for the split; {', '.join(map(str, comparison.seeds))} for the trainings"
+    if comparison.folds:
+        return f"{comparison.seed}, for the {comparison.folds} folds and all training"
+    return f"{comparison.seed}, for the split and all training"
 
 
 def render_class_counts(comparison: ComparisonFacts) -> str:

@@ -73,7 +73,7 @@ def _front_matter(facts: NetworkFacts, report: AnyReport, data: str) -> str:
         "---",
         "library_name: eyebright",
         "pipeline_tag: image-classification",
-        f"tags: {json.dumps(['image-classification', 'eyebright', facts.model])}",
+        f"tags: {_spelled(['image-classification', 'eyebright', facts.model])}",
         "model-index:",
         f"- name: {_quoted(f'{facts.title} for {data}')}",
         "  results:",
@@ -83,14 +83,19 @@ def _front_matter(facts: NetworkFacts, report: AnyReport, data: str) -> str:
         f"      name: {_quoted(data)}",
         "      type: imagefolder",
         "      split: test",
-        f"    metrics: {json.dumps(metrics)}",
+        f"    metrics: {_spelled(metrics)}",
         "---",
     ]
     return "\n".join(lines)
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(printable(text))
+    return _spelled(printable(text))
+
+
+def _spelled(value: Any) -> str:
+    """In JSON with letters as they are: YAML does not put together the two halves that JSON escapes an emoji into."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _purpose(facts: NetworkFacts, report: AnyReport) -> str:

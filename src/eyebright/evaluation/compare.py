@@ -8,12 +8,14 @@ from typing import Any
 
 from eyebright.errors import DataError
 from eyebright.evaluation.facts import ComparisonFacts, NetworkFacts
-from eyebright.evaluation.pairs import Difference, Pair, list_pairs
+from eyebright.evaluation.pairs import Answers, Difference, Pair, list_pairs
 from eyebright.evaluation.plain import from_plain, to_plain
-from eyebright.evaluation.report import EvaluationReport, interval_in_words, percent
+from eyebright.evaluation.repeats import Repeats
+from eyebright.evaluation.report import EvaluationReport, percent
 
-REPORT_VERSION = 2
-"""Of what is written now: 1 had no measures, no calibration and no costs beyond speed and size."""
+REPORT_VERSION = 3
+"""Of what is written now: 1 had no measures, no calibration and no costs beyond speed and size; 2 no columns in slices
+and no confidence of every image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +23,37 @@ class Contestant(NetworkFacts):
     """One trained network, or the baseline without one; what it cost and what it achieved."""
 
     report: EvaluationReport
-    """On the test split."""
+    """On the test split; of several seeds that of the first, of cross-validation that of all samples together."""
+    repeats: Repeats | None = None
+    """Where it was trained several times."""
+
+    @property
+    def accuracy(self) -> float:
+        """On the test samples; of several seeds the mean."""
+        return self.report.accuracy if self._seeds is None else self._seeds.accuracy_mean
+
+    @property
+    def _seeds(self) -> Repeats | None:
+        return self.repeats if self.repeats is not None and self.repeats.kind == "seeds" else None
+
+    @property
+    def accuracy_ends(self) -> tuple[float, float]:
+        """Of its 95 % interval."""
+        if self.repeats is not None:
+            return self.repeats.accuracy_low, self.repeats.accuracy_high
+        return self.report.accuracy_low, self.report.accuracy_high
+
+    @property
+    def macro_f1(self) -> float:
+        """On the test samples; of several seeds the mean."""
+        return self.report.macro_f1 if self._seeds is None else self._seeds.macro_f1_mean
+
+    @property
+    def answers(self) -> tuple[Answers, ...]:
+        """What each training said of the test samples; one of them, but for several seeds."""
+        if self._seeds is not None:
+            return tuple((training.correctness, training.predicted) for training in self._seeds.trainings)
+        return ((self.report.correctness, self.report.predicted),)
 
     @property
     def images_per_second(self) -> float:
@@ -70,9 +102,12 @@ class Comparison(ComparisonFacts):
 
 def ranked(comparison: Comparison) -> tuple[Contestant, ...]:
     """The contestants, most accurate first; of equally accurate ones the higher macro F1, then the faster."""
-    return tuple(
-        sorted(comparison.contestants, key=lambda c: (-c.report.accuracy, -c.report.macro_f1, -c.images_per_second))
-    )
+    return ranked_contestants(comparison.contestants)
+
+
+def ranked_contestants(contestants: Sequence[Contestant]) -> tuple[Contestant, ...]:
+    """Some contestants in the same order."""
+    return tuple(sorted(contestants, key=lambda c: (-c.accuracy, -c.macro_f1, -c.images_per_second)))
 
 
 def networks_of(contestants: Sequence[Contestant]) -> tuple[Contestant, ...]:
@@ -82,7 +117,8 @@ def networks_of(contestants: Sequence[Contestant]) -> tuple[Contestant, ...]:
 
 def pairs_of(comparison: Comparison) -> tuple[Pair, ...]:
     """How every two contestants differ, in the order of `ranked`."""
-    return list_pairs([c.report for c in ranked(comparison)])
+    order = ranked(comparison)
+    return list_pairs([c.report for c in order], [c.answers for c in order])
 
 
 def level_with_leader(comparison: Comparison) -> tuple[Contestant, ...]:
@@ -101,7 +137,7 @@ def verdict(comparison: Comparison) -> str:
     leader, *others = ranked(comparison)
     level = level_with_leader(comparison)
     if not others:
-        return f"{leader.title} gets {percent(leader.report.accuracy)} of the test images right"
+        return f"{leader.title} gets {percent(leader.accuracy)} of the test images right"
     if not level:
         return _capital(f"{leader.in_words} is ahead")
     names = _capital(_listed([leader.in_words, *(c.in_words for c in level)]))
@@ -114,22 +150,60 @@ def compare_in_words(comparison: Comparison) -> str:
     """Who is ahead, by how much, whether that is more than chance, and what it costs; a few sentences."""
     leader, *others = ranked(comparison)
     report = leader.report
-    images = "1 test image" if report.num_samples == 1 else f"{report.num_samples:,} test images"
-    accuracy = f"{percent(report.accuracy)} (95 % interval {interval_in_words(report)})"
+    right = _right_in_words(leader)
     if not others:
-        return f"{leader.title} is right on {report.num_correct:,} of {images}: {accuracy}."
-    tied = [c for c in others if c.report.num_correct == report.num_correct]
+        return " ".join([f"{leader.title} is {right}.", *_alike_for_every_seed(comparison)])
+    tied = [c for c in others if c.accuracy == leader.accuracy]
     gaps = {pair.second: pair.difference for pair in pairs_of(comparison) if pair.first == 0}
     level = [c for place, c in enumerate(others, start=1) if not gaps[place].told_apart]
     names = _capital(_listed([leader.in_words, *(c.in_words for c in tied)]))
     comes = "are both first" if len(tied) == 1 else "are all first" if tied else "comes first" if level else "is ahead"
-    sentences = [f"{names} {comes}, right on {report.num_correct:,} of {images}: {accuracy}."]
+    sentences = [f"{names} {comes}, {right}."]
     for place, other in enumerate(others, start=1):
         if other not in tied:
             sentences.append(difference_in_words(leader.in_words, other.in_words, gaps[place], report.num_samples))
+    several = max(len(c.answers) for c in comparison.contestants)
+    if several > 1:
+        sentences.append(
+            f"Each network was trained with {several} seeds; what is called better here would be so with other images "
+            "and other seeds."
+        )
+    sentences += _alike_for_every_seed(comparison)
     sentences += _network_or_not(comparison)
     sentences += _cheaper(leader, [*tied, *(c for c in level if c not in tied)])
     return " ".join(sentences)
+
+
+def interval_of(contestant: Contestant) -> str:
+    """Its accuracy's 95 % interval in percent: "88.7 to 93.2 %"."""
+    low, high = contestant.accuracy_ends
+    return f"{low * 100:.1f} to {high * 100:.1f} %"
+
+
+def spread_in_words(contestant: Contestant) -> str:
+    """How far single trainings lie from their mean, in points: "\u00b1 0.8"; empty for a network trained once."""
+    if contestant.repeats is None or contestant.repeats.accuracy_std is None:
+        return ""
+    return f"\u00b1 {contestant.repeats.accuracy_std * 100:.1f}"
+
+
+def _right_in_words(contestant: Contestant) -> str:
+    """ "right on 366 of 406 test images: 90.1 % (95 % interval 86.9 to 92.7 %)"; of several trainings their mean."""
+    report, repeats = contestant.report, contestant.repeats
+    images = "1 test image" if report.num_samples == 1 else f"{report.num_samples:,} test images"
+    accuracy = f"{percent(contestant.accuracy)} (95 % interval {interval_of(contestant)})"
+    if repeats is None:
+        return f"right on {report.num_correct:,} of {images}: {accuracy}"
+    spread, count = spread_in_words(contestant), len(repeats.trainings)
+    if repeats.kind == "seeds":
+        return (
+            f"right on {percent(contestant.accuracy)} {spread} of {images} (mean and spread of {count} seeds; 95 % "
+            f"interval {interval_of(contestant)})"
+        )
+    return (
+        f"right on {report.num_correct:,} of {report.num_samples:,} images, each tested by a training without it: "
+        f"{accuracy}; {percent(repeats.accuracy_mean)} {spread} over {count} folds"
+    )
 
 
 def difference_in_words(first: str, second: str, gap: Difference, num_samples: int) -> str:
@@ -139,7 +213,21 @@ def difference_in_words(first: str, second: str, gap: Difference, num_samples: i
         return _capital(f"{first} is better than {second} by {interval}.")
     images = "This 1 test image" if num_samples == 1 else f"These {num_samples:,} test images"
     could = f"; about {about(gap.needed):,} could" if gap.needed is not None else ""
+    if gap.trainings > 1:
+        images += f" and {gap.trainings} trainings of each"
+        could = f"; about {about(gap.needed):,} images could" if gap.needed is not None else ""
+        if gap.needed is None and gap.points:
+            could = "; trainings differ so much from one another that only more of them could"
     return f"{images} can't tell {first} and {second} apart: {interval}{could}."
+
+
+def _alike_for_every_seed(comparison: Comparison) -> list[str]:
+    """A word where seeds could show no spread, because nothing in the training is left to chance."""
+    alike = [c.in_words for c in ranked(comparison) if len(c.answers) > 1 and len({said for _, said in c.answers}) == 1]
+    if not alike:
+        return []
+    verb = "answers" if len(alike) == 1 else "answer"
+    return [f"{_capital(_listed(alike))} {verb} alike for every seed, so that no spread can be seen."]
 
 
 def _network_or_not(comparison: Comparison) -> list[str]:

@@ -5,7 +5,7 @@ N samples, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,9 +15,10 @@ from eyebright import metrics
 from eyebright.calibration.calibration import Calibration
 from eyebright.data.samples import ImageStore, SampleTable
 from eyebright.errors import DataError, ImageError
+from eyebright.evaluation.columns import choose_columns, remark_on_columns
 from eyebright.evaluation.measures import Measures, measure
 from eyebright.evaluation.report import ClassResult, EvaluationReport, Example, Mistake, Unreadable
-from eyebright.evaluation.slices import list_slices
+from eyebright.evaluation.slices import FEWEST, list_slices
 from eyebright.evaluation.trust import list_coverage, list_reliability, measure_trust
 from eyebright.progress import Progress, SilentProgress
 
@@ -67,7 +68,13 @@ class SamplePredictor(Protocol):
     ) -> SamplePredictions: ...
 
 
-def evaluate(predictor: SamplePredictor, table: SampleTable, *, progress: Progress | None = None) -> EvaluationReport:
+def evaluate(
+    predictor: SamplePredictor,
+    table: SampleTable,
+    *,
+    slices: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> EvaluationReport:
     """Let the predictor classify every sample of the table and count what is right.
 
     Labels are matched by class name, so the order of the table's classes does not matter.
@@ -76,20 +83,33 @@ def evaluate(predictor: SamplePredictor, table: SampleTable, *, progress: Progre
     Args:
         predictor: a trained classifier.
         table: the samples to measure on, usually the test split.
+        slices: columns of the list of images for whose values to tell the accuracy; see `choose_columns`.
         progress: told how far it is.
 
     Raises:
-        DataError: the table is empty, or has a class that the predictor does not know.
+        DataError: the table is empty, has a class that the predictor does not know, or no such column.
     """
     if len(table) == 0:
         raise DataError("there is nothing to evaluate: the table has no images")
+    for column in slices:
+        table.find_column(column)
     table = table.with_classes(predictor.class_names)
     said = predictor.predict_samples(table.store, table.names, progress=progress or SilentProgress())
     assert said.probabilities.shape == (len(table), len(table.classes))
-    return _measured(table, said, predictor.calibration)
+    return _measured(table, said, predictor.calibration, slices)
 
 
-def _measured(table: SampleTable, said: SamplePredictions, calibration: Calibration | None) -> EvaluationReport:
+def list_unreadable(table: SampleTable, said: SamplePredictions) -> tuple[Unreadable, ...]:
+    """The images that the predictor could not read, in the table's order."""
+    return tuple(
+        Unreadable(name=table.store.locate(table.names[row]), reason=error.reason)
+        for row, error in sorted(said.errors.items())
+    )
+
+
+def _measured(
+    table: SampleTable, said: SamplePredictions, calibration: Calibration | None, columns: Sequence[str]
+) -> EvaluationReport:
     count, num_classes = len(table), len(table.classes)
     readable = np.ones(count, dtype=np.bool_)
     readable[list(said.errors)] = False
@@ -125,23 +145,28 @@ def _measured(table: SampleTable, said: SamplePredictions, calibration: Calibrat
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         unreadable_per_class=tuple(int(n) for n in missed),
         mistakes=_surest_mistakes(table, said.probabilities, np.flatnonzero(readable & ~correct)),
-        unreadable=tuple(
-            Unreadable(name=table.store.locate(table.names[row]), reason=error.reason)
-            for row, error in sorted(said.errors.items())
-        ),
+        unreadable=list_unreadable(table, said),
         images_per_second=float(said.images_per_second),
         correctness="".join("1" if hit else "0" for hit in correct),
         measures=found.overall,
         reliability=list_reliability(confidence[readable], correct[readable]) if some else (),
         coverage=list_coverage(confidence[readable], correct[readable]) if some else (),
         trust=measure_trust(calibration, p, novelty, y) if some and calibration is not None else None,
-        slices=list_slices(table, correct, confidence),
+        slices=list_slices(table, correct, confidence, columns),
         least_sure=_least_sure(table, said),
         most_unlike=_most_unlike(table, said, calibration),
         labels=" ".join(map(str, table.labels.tolist())),
         predicted=" ".join("-" if answer < 0 else str(answer) for answer in answers.tolist()),
-        remarks=found.remarks,
+        confidences=" ".join(map(_spell_confidence, confidence.tolist())),
+        remarks=(*found.remarks, *remark_on_columns(choose_columns(table, columns), FEWEST)),
     )
+
+
+def _spell_confidence(value: float) -> str:
+    """Four decimals, and 1 only for a certainty that was claimed; "-" for NaN."""
+    if np.isnan(value):
+        return "-"
+    return f"{min(round(value, 4), 0.9999) if value < 1 else 1.0:g}"
 
 
 def _per_class(

@@ -39,7 +39,7 @@ class NetworkFacts:
     multiply_adds: int
     """For one image at `image_size`."""
     size_bytes: int
-    """Of the weights file as delivered."""
+    """Of the bundle: the weights and what goes with them."""
     train_seconds: float
     image_size: int
     """The side in pixels of the square that the network sees."""
@@ -75,6 +75,7 @@ class ComparisonFacts:
     class_counts: dict[str, int]
     """Images per class over all splits, by name."""
     seed: int
+    """Of the split; of the training too, unless there are several."""
     date: str
     """When, as people read it, such as "2026-11-24 14:05"."""
     versions: dict[str, str]
@@ -85,5 +86,9 @@ class ComparisonFacts:
     """What to type to get the same again; empty where it was called from Python."""
     notes: tuple[str, ...] = ()
     """What the reader should know before believing the numbers, one sentence each."""
+    seeds: tuple[int, ...] = ()
+    """Of the trainings of each network, where there are several."""
+    folds: int = 0
+    """Of cross-validation, where that was made."""
     version: int = 1
     """Of the schema of `report.json`; docs/report.md tells of it."""

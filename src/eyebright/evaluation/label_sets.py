@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 
 from eyebright.data.samples import SampleTable
 from eyebright.errors import DataError, printable
-from eyebright.evaluation.evaluate import SamplePredictor
+from eyebright.evaluation.evaluate import SamplePredictor, list_unreadable
+from eyebright.evaluation.notebook import show_in_notebook
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.evaluation.report import EvaluationReport, Unreadable, percent
+from eyebright.evaluation.resample import average_precision
 from eyebright.metrics import Interval, wilson_interval
 from eyebright.progress import Progress, SilentProgress
 
 MISTAKES_KEPT = 24
 RESAMPLES = 500
-_CHUNK = 20_000_000  # numbers in memory at once, for resampling
+FEWEST_RESAMPLES = 200
+MOST_CELLS = 200_000_000
+"""Draws times samples times classes; beyond, fewer draws are made, and below `FEWEST_RESAMPLES` none: ten seconds."""
+_CHUNK = 4_000_000  # numbers in memory at once, for resampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,21 @@ class LabelSetsReport:
             lines.append(f"{count:,} {'image' if count == 1 else 'images'} could not be read, counted as nothing found")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sentences, and a table of the classes."""
+        head = ("class", "average precision", "threshold", "precision", "recall", "F1", "images")
+        rows = [
+            (
+                r.name,
+                "" if r.average_precision is None else f"{r.average_precision:.3f}",
+                f"{r.threshold:.2f}",
+                *(f"{value:.3f}" for value in (r.precision, r.recall, r.f1)),
+                f"{r.support:,}",
+            )
+            for r in self.per_class
+        ]
+        return show_in_notebook(str(self), head, rows)
+
     def precision_in_words(self) -> str:
         """ "0.912 (95 % interval 0.893 to 0.930)"."""
         value, interval = self.precision_apart()
@@ -202,22 +222,9 @@ def evaluate_label_sets(
         log_loss=_log_loss(p[readable], present[readable]) if readable.any() else None,
         per_class=per_class,
         mistakes=_surest_mistakes(table, p, answers, present, readable),
-        unreadable=tuple(
-            Unreadable(name=table.store.locate(table.names[row]), reason=error.reason)
-            for row, error in sorted(said.errors.items())
-        ),
+        unreadable=list_unreadable(table, said),
         images_per_second=float(said.images_per_second),
     )
-
-
-def average_precision(p: NDArray[np.float64], present: NDArray[np.bool_]) -> float:
-    """The mean of precision over the samples found, as the threshold falls; equal probabilities fall together.
-
-    Args:
-        p: (N,)
-        present: (N,); NaN if none is.
-    """
-    return float(_weighted_precision(p, present, np.ones((1, len(p))))[0])
 
 
 def measure_precision(
@@ -232,43 +239,29 @@ def measure_precision(
 
     Returns:
         (K,) average precision, NaN for classes of no sample; (2, K) the ends of their intervals; and the interval of
-        their mean, None if there is none.
+        their mean. Of more than a million answers N x K there are no intervals: NaN, and None.
     """
     count, num_classes = p.shape
-    averages = np.array([average_precision(p[:, k], present[:, k]) for k in range(num_classes)])
-    random = np.random.default_rng(seed)
-    drawn = np.full((RESAMPLES, num_classes), np.nan)
-    step = max(1, _CHUNK // count)
-    for start in range(0, RESAMPLES, step):
-        size = min(step, RESAMPLES - start)
-        weights = random.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
-        for k in range(num_classes):
-            drawn[start : start + size, k] = _weighted_precision(p[:, k], present[:, k], weights)
+    once = np.ones((1, count), dtype=np.float32)
+    averages = np.concatenate([average_precision(once, p[:, k], present[:, k]) for k in range(num_classes)])
     intervals = np.full((2, num_classes), np.nan)
+    draws = min(RESAMPLES, MOST_CELLS // p.size)
+    if draws < FEWEST_RESAMPLES or np.isnan(averages).all():
+        return averages, intervals, None
+    random = np.random.default_rng(seed)
+    drawn = np.full((draws, num_classes), np.nan)
+    step = max(1, _CHUNK // count)
+    for start in range(0, draws, step):
+        size = min(step, draws - start)
+        weights = random.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float32)
+        for k in range(num_classes):
+            drawn[start : start + size, k] = average_precision(weights, p[:, k], present[:, k])
     for k in np.flatnonzero(~np.isnan(averages)).tolist():
         intervals[:, k] = np.nanpercentile(drawn[:, k], (2.5, 97.5))
-    if np.isnan(averages).all():
-        return averages, intervals, None
     # A draw without any sample of a class says nothing of that class.
     means = [float(np.nanmean(row)) for row in drawn if not np.isnan(row).all()]
     low, high = np.percentile(means, (2.5, 97.5)).tolist()
     return averages, intervals, Interval(low, high)
-
-
-def _weighted_precision(
-    p: NDArray[np.float64], present: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(R,) average precision with each of (R, N) weights of the samples; NaN where none is present."""
-    order = np.argsort(-p, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
-    ranked = weights[:, order]
-    hits = np.cumsum(ranked * present[order], axis=1)[:, ends]
-    said = np.cumsum(ranked, axis=1)[:, ends]
-    gained = np.diff(hits, axis=1, prepend=0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(said > 0, hits / said, 0.0)
-        found: NDArray[np.float64] = (gained * precision).sum(axis=1) / hits[:, -1]
-    return found
 
 
 def _describe(
@@ -282,12 +275,12 @@ def _describe(
 ) -> LabelResult:
     hits = int((answers[:, k] & present[:, k]).sum())
     support, predicted = int(present[:, k].sum()), int(answers[:, k].sum())
-    known = not np.isnan(averages[k])
+    known, bounded = not np.isnan(averages[k]), not np.isnan(intervals[0, k])
     return LabelResult(
         name=name,
         average_precision=float(averages[k]) if known else None,
-        average_precision_low=float(intervals[0, k]) if known else None,
-        average_precision_high=float(intervals[1, k]) if known else None,
+        average_precision_low=float(intervals[0, k]) if bounded else None,
+        average_precision_high=float(intervals[1, k]) if bounded else None,
         threshold=float(thresholds[k]),
         precision=_share(hits, predicted),
         recall=_share(hits, support),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from eyebright import metrics
 from eyebright.evaluation.resample import (
-    count_confusions,
+    count_answers,
     draw_counts,
     percentile_interval,
     rank_measures,
@@ -71,8 +71,7 @@ def measure(probabilities: NDArray[np.floating], labels: NDArray[np.int64], clas
     if readable.any():
         predicted[readable] = probabilities[readable].argmax(axis=1)
     counts = draw_counts(labels)
-    confusions = count_confusions(counts, labels, predicted, num_classes)
-    overall, f1 = _counted(confusions)
+    overall, f1 = _counted(counts, labels, predicted, num_classes)
     y = labels[readable]
     areas: list[float | None] = [None] * num_classes
     precisions: list[float | None] = [None] * num_classes
@@ -91,33 +90,38 @@ def measure(probabilities: NDArray[np.floating], labels: NDArray[np.int64], clas
     )
 
 
-def _counted(confusions: NDArray[np.float64]) -> tuple[dict[str, Measured], tuple[Measured, ...]]:
-    """What follows from confusion matrices (R, K, K + 1), as scikit-learn counts it."""
-    hits = np.diagonal(confusions, axis1=1, axis2=2)
-    support = confusions.sum(axis=2)
-    said = confusions[:, :, :-1].sum(axis=1)
+def _counted(
+    counts: NDArray[np.float32], labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int
+) -> tuple[dict[str, Measured], tuple[Measured, ...]]:
+    """What follows from how often each class occurs, is said, and is said rightly, as scikit-learn counts it."""
+    hits, said = count_answers(counts, labels, predicted, num_classes)
+    support = np.bincount(labels, minlength=num_classes).astype(np.float64)  # the same in every draw
     precision, recall, f1 = _share(hits, said), _share(hits, support), _share(2 * hits, said + support)
-    labelled = support[0] > 0
-    # A class counts in a mean if it occurs at all among labels or answers: here, not in each draw.
-    present = labelled | (said[0] > 0)
-    weights = support[0] / support[0].sum()
+    labelled = support > 0
+    present = _occurring(support, said)
     found = {"balanced_accuracy": recall[:, labelled].mean(axis=1)}
     for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
         found[f"macro_{name}"] = values[:, present].mean(axis=1)
-        found[f"weighted_{name}"] = values @ weights
+        found[f"weighted_{name}"] = values @ (support / support.sum())
     return (
         {name: _with_interval(values) for name, values in found.items()},
-        tuple(_with_interval(f1[:, k]) for k in range(f1.shape[1])),
+        tuple(_with_interval(f1[:, k]) for k in range(num_classes)),
     )
 
 
-def macro_f1(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(R, K, K + 1) confusion matrices -> (R,) the mean F1 of the classes that occur in the first of them."""
-    said = confusions[:, :, :-1].sum(axis=1)
-    support = confusions.sum(axis=2)
-    present = (support[0] > 0) | (said[0] > 0)
-    scores = _share(2 * np.diagonal(confusions, axis1=1, axis2=2), said + support)
-    found: NDArray[np.float64] = scores[:, present].mean(axis=1)
+def macro_f1(
+    counts: NDArray[np.float32], labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int
+) -> NDArray[np.float64]:
+    """(R,) the mean F1 of the classes that occur; see `resample.count_answers`."""
+    hits, said = count_answers(counts, labels, predicted, num_classes)
+    support = np.bincount(labels, minlength=num_classes).astype(np.float64)
+    found: NDArray[np.float64] = _share(2 * hits, said + support)[:, _occurring(support, said)].mean(axis=1)
+    return found
+
+
+def _occurring(support: NDArray[np.float64], said: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(K,) the classes that count in a mean: those among labels or answers at all, not in each draw."""
+    found: NDArray[np.bool_] = (support > 0) | (said[0] > 0)
     return found
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.errors import ImageError
+from eyebright.evaluation.cells import ReadThumbnail
 from eyebright.evaluation.compare import Contestant
 from eyebright.evaluation.report import ClassResult, EvaluationReport, Example, percent
 from eyebright.evaluation.tables import interval_bar
 from eyebright.page import markup
 from eyebright.page.thumbnail import thumbnail
-
-ReadThumbnail = Callable[[str], NDArray[np.uint8] | None]
-"""A sample's name -> its image (H, W, 3) uint8, or None where it can't be shown."""
 
 MATRIX_CLASSES = 30
 """Up to so many classes are shown as a matrix; beyond, the most confused pairs are listed."""
@@ -35,15 +33,21 @@ class _Pair:
     """Of the label's images."""
 
 
-def render_confusions(contestants: Sequence[Contestant]) -> str:
-    """A confusion matrix per contestant, or its most confused pairs where there are many classes."""
+def render_confusions(contestants: Sequence[Contestant], *, with_cells: bool = False) -> str:
+    """A confusion matrix per contestant, or its most confused pairs where there are many classes.
+
+    Args:
+        contestants: on the same classes.
+        with_cells: whether the page holds each cell's images, so that a cell is a button.
+    """
     classes = len(contestants[0].report.class_names)
     width = "narrow" if classes > MATRIX_CLASSES else "wide" if classes > 16 else "middle" if classes > 8 else "narrow"
     return (
         f'<div class="cards {width}">'
         + "".join(
-            f'<article class="card"><h3>{markup.text(c.title)}</h3>{_confusion(c.title, c.report)}</article>'
-            for c in contestants
+            f'<article class="card"><h3>{markup.text(c.title)}</h3>'
+            f"{_confusion(c, number if with_cells else None)}</article>"
+            for number, c in enumerate(contestants)
         )
         + "</div>"
     )
@@ -75,7 +79,7 @@ def render_mistakes(contestants: Sequence[Contestant], read_thumbnail: ReadThumb
                 f'<figure class="mistake">{shown[mistake.name]}<figcaption>'
                 f"<span>said <b>{markup.name(mistake.predicted)}</b> {_sureness(mistake.confidence)}</span>"
                 f"<span>labelled <b>{markup.name(mistake.label)}</b></span>"
-                f'<small title="{markup.text(mistake.place)}">{markup.name(end_of_place(mistake.place))}</small>'
+                f'<small title="{markup.text(mistake.place)}">{markup.name(markup.end_of_place(mistake.place))}</small>'
                 "</figcaption></figure>"
             )
         title = f"<h3>{markup.text(contestant.title)}</h3>"
@@ -113,7 +117,7 @@ def _example(example: Example, read_thumbnail: ReadThumbnail, shown: dict[str, s
         f'<figure class="mistake">{shown[example.name]}<figcaption>'
         f"<span>said <b>{markup.name(example.predicted)}</b> {_sureness(example.confidence)}</span>"
         f"<span>{labelled}</span>"
-        f'<small title="{markup.text(example.place)}">{markup.name(end_of_place(example.place))}</small>'
+        f'<small title="{markup.text(example.place)}">{markup.name(markup.end_of_place(example.place))}</small>'
         "</figcaption></figure>"
     )
 
@@ -136,10 +140,11 @@ def confused_pairs(report: EvaluationReport) -> list[_Pair]:
     return sorted(pairs, key=lambda pair: (-pair.count, -pair.share, pair.label, pair.predicted))
 
 
-def _confusion(title: str, report: EvaluationReport) -> str:
+def _confusion(contestant: Contestant, number: int | None) -> str:
+    title, report = contestant.title, contestant.report
     pairs = confused_pairs(report)
     if len(report.class_names) > MATRIX_CLASSES:
-        return _pair_table(title, pairs)
+        return _pair_table(title, report, pairs, number)
     words = ""
     if pairs:
         worst = pairs[0]
@@ -148,10 +153,10 @@ def _confusion(title: str, report: EvaluationReport) -> str:
             f'<p class="quiet">Most often: {markup.name(worst.label)} taken for {markup.name(worst.predicted)}, '
             f"{times}.</p>"
         )
-    return words + markup.scroll_box(f"Confusion matrix of {title}", _matrix(report))
+    return words + markup.scroll_box(f"Confusion matrix of {title}", _matrix(title, report, number))
 
 
-def _matrix(report: EvaluationReport) -> str:
+def _matrix(title: str, report: EvaluationReport, number: int | None) -> str:
     unreadable = any(report.unreadable_per_class)
     heads = "".join(
         f'<th scope="col" title="{markup.text(n)}"><span>{markup.name(n)}</span></th>' for n in report.class_names
@@ -161,9 +166,14 @@ def _matrix(report: EvaluationReport) -> str:
     rows = []
     for i, (label, row) in enumerate(zip(report.class_names, report.confusion, strict=True)):
         support = max(1, report.per_class[i].support)
-        cells = [_cell(count, count / support, right=i == j) for j, count in enumerate(row)]
+        cells = [
+            _cell(count, count / support, _button(title, report, number, i, j), right=i == j)
+            for j, count in enumerate(row)
+        ]
         if unreadable:
-            cells.append(_cell(report.unreadable_per_class[i], report.unreadable_per_class[i] / support, right=False))
+            cells.append(
+                _cell(report.unreadable_per_class[i], report.unreadable_per_class[i] / support, "", right=False)
+            )
         rows.append(
             f'<tr><th scope="row" title="{markup.text(label)}"><span>{markup.name(label)}</span></th>'
             + "".join(cells)
@@ -173,23 +183,40 @@ def _matrix(report: EvaluationReport) -> str:
     return f'<table class="matrix"><thead><tr>{corner}{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _cell(count: int, share: float, *, right: bool) -> str:
+def _button(title: str, report: EvaluationReport, number: int | None, label: int, said: int) -> str:
+    """The count of a cell as a button that shows its images; empty where the page does not hold them."""
+    count = report.confusion[label][said]
+    if number is None or not count:
+        return ""
+    names = report.class_names
+    words = f"labelled {names[label]}, said {names[said]}: {markup.plural(count, 'image')}"
+    return (
+        f'<button type="button" disabled data-cell="{number},{label},{said}" data-count="{count}" '
+        f'data-title="{markup.text(title)}" aria-expanded="false" aria-controls="cell-images" '
+        f'aria-label="{markup.text(words)}">{count:,}</button>'
+    )
+
+
+def _cell(count: int, share: float, button: str, *, right: bool) -> str:
     if not count:
         return "<td></td>"
     # Mistakes are few: the square root lifts one in a hundred to a shade that can be seen.
     shade = share if right else max(0.4, math.sqrt(share))
     kind = "right" if right else "wrong"
-    return f'<td class="{kind}" style="--shade:{shade:.2f}" title="{percent(share)} of the row">{count}</td>'
+    return f'<td class="{kind}" style="--shade:{shade:.2f}" title="{percent(share)} of the row">{button or count}</td>'
 
 
-def _pair_table(title: str, pairs: Sequence[_Pair]) -> str:
+def _pair_table(title: str, report: EvaluationReport, pairs: Sequence[_Pair], number: int | None) -> str:
     if not pairs:
         return '<p class="quiet">No class was taken for another.</p>'
     shown = pairs[:_PAIRS]
+    place = {name: i for i, name in enumerate(report.class_names)}
+    counts = [_button(title, report, number, place[p.label], place[p.predicted]) or f"{p.count:,}" for p in shown]
     rows = "".join(
         f"<tr><td>{markup.name(p.label)}</td><td>{markup.name(p.predicted)}</td>"
-        f'<td class="number">{p.count:,}</td><td class="number">{percent(p.share)}</td></tr>'
-        for p in shown
+        f'<td class="number">{count}</td>'
+        f'<td class="number">{percent(p.share)}</td></tr>'
+        for p, count in zip(shown, counts, strict=True)
     )
     total = sum(p.count for p in pairs)
     head = (
@@ -238,12 +265,6 @@ def _class_row(result: ClassResult) -> str:
 def _sureness(confidence: float) -> str:
     """Whole percents, never rounded up to a certainty that was not claimed."""
     return markup.text("100 %" if confidence >= 1 else f"{min(99, round(confidence * 100))} %")
-
-
-def end_of_place(place: str) -> str:
-    """The last two parts of a path, which are what tells one image from another."""
-    parts = place.replace("\\", "/").split("/")
-    return "/".join(parts[-2:])
 
 
 def read_or_none(read_thumbnail: ReadThumbnail, name: str) -> NDArray[np.uint8] | None:

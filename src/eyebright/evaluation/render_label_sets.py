@@ -12,6 +12,7 @@ from eyebright.evaluation.blocks import (
     render_reproduction,
     render_unreadable,
 )
+from eyebright.evaluation.cells import ReadThumbnail
 from eyebright.evaluation.label_sets import LabelMistake, LabelResult
 from eyebright.evaluation.label_sets_compare import (
     LabelSetsComparison,
@@ -20,8 +21,9 @@ from eyebright.evaluation.label_sets_compare import (
     label_sets_verdict,
     rank_label_sets,
 )
-from eyebright.evaluation.mistakes import ReadThumbnail, end_of_place, read_or_none
+from eyebright.evaluation.mistakes import read_or_none
 from eyebright.evaluation.report import percent
+from eyebright.evaluation.tables import interval_bar
 from eyebright.page import markup
 from eyebright.page.thumbnail import thumbnail
 
@@ -83,7 +85,9 @@ def _result_row(contestant: LabelSetsContestant) -> str:
         low, high = report.mean_average_precision_low, report.mean_average_precision_high
         average = f"<strong>{report.mean_average_precision:.3f}</strong>"
         if low is not None and high is not None:
-            average += f" <small>{low:.3f} to {high:.3f}</small>" + _bar(report.mean_average_precision, low, high)
+            average += f" <small>{low:.3f} to {high:.3f}</small>" + interval_bar(
+                report.mean_average_precision, low, high, is_told=True
+            )
     numbers = [
         ("macro F1", f"{report.macro_f1:.3f}"),
         ("all labels right", percent(report.exact_match)),
@@ -97,13 +101,6 @@ def _result_row(contestant: LabelSetsContestant) -> str:
         f'<tr role="row"><th role="rowheader" scope="row">{markup.text(contestant.title)}'
         f"<small>{markup.text(contestant.weights)}</small></th>"
         f'<td role="cell" class="accuracy">{average}</td>{cells}</tr>'
-    )
-
-
-def _bar(value: float, low: float, high: float) -> str:
-    return (
-        f'<span class="bar" aria-hidden="true"><i style="width:{value * 100:.2f}%"></i>'
-        f'<b style="left:{low * 100:.2f}%;width:{max(0.4, (high - low) * 100):.2f}%"></b></span>'
     )
 
 
@@ -181,7 +178,7 @@ def _mistake(mistake: LabelMistake, picture: str) -> str:
         f'<figure class="mistake">{picture}<figcaption>'
         f"<span><b>{markup.name(mistake.label)}</b>? {said}, {mistake.probability * 100:.0f}&#160;%</span>"
         f'<span>{true}</span><small title="{markup.text(mistake.place)}">'
-        f"{markup.name(end_of_place(mistake.place))}</small></figcaption></figure>"
+        f"{markup.name(markup.end_of_place(mistake.place))}</small></figcaption></figure>"
     )
 
 

@@ -6,13 +6,13 @@ K classes, N samples.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from eyebright.errors import DataError, printable
 from eyebright.evaluation.measures import Measured
+from eyebright.evaluation.notebook import show_in_notebook
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.evaluation.slices import Slice
 from eyebright.evaluation.trust import CoveragePoint, ReliabilityBin, Trust
@@ -136,6 +136,8 @@ class EvaluationReport:
     """N class numbers with spaces between, in the table's order."""
     predicted: str = ""
     """The same for what was said; "-" for an image that could not be read."""
+    confidences: str = ""
+    """N probabilities of what was said, with spaces between; "-" for an image that could not be read."""
     remarks: tuple[str, ...] = ()
     """What could not be measured and why, and what is too small to tell; one sentence each."""
 
@@ -185,14 +187,11 @@ class EvaluationReport:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the sentence, and a table of the classes."""
-        rows = "".join(
-            f"<tr><td>{html.escape(printable(result.name))}</td><td>{result.precision:.3f}</td>"
-            f"<td>{result.recall:.3f}</td><td>{result.f1:.3f}</td><td>{result.support:,}</td></tr>"
-            for result in self.per_class
-        )
-        head = "".join(f"<th>{name}</th>" for name in ("class", "precision", "recall", "F1", "images"))
-        words = "<br>".join(html.escape(line) for line in str(self).splitlines())
-        return f"<p>{words}</p><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        head = ("class", "precision", "recall", "F1", "images")
+        rows = [
+            (r.name, f"{r.precision:.3f}", f"{r.recall:.3f}", f"{r.f1:.3f}", f"{r.support:,}") for r in self.per_class
+        ]
+        return show_in_notebook(str(self), head, rows)
 
 
 def percent(share: float) -> str:

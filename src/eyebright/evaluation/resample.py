@@ -56,10 +56,10 @@ def reversed_interval(values: NDArray[np.floating], *, lowest: float) -> Interva
     return Interval(max(lowest, 2 * centre - float(high) - push), max(centre, 2 * centre - float(low)))
 
 
-def count_confusions(
+def count_answers(
     counts: NDArray[np.float32], labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int
-) -> NDArray[np.float64]:
-    """(R, K, K + 1) confusion matrices of the draws; row = label, the last column = no answer.
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How often each class is said rightly, and how often at all: (R, K) each.
 
     Args:
         counts: (R, N)
@@ -67,14 +67,13 @@ def count_confusions(
         predicted: (N,) in [0, K], K standing for no answer.
         num_classes: K.
     """
-    found = np.zeros((len(counts), num_classes, num_classes + 1), dtype=np.float64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        said, where = np.unique(predicted[rows], return_inverse=True)
-        one_hot = np.zeros((len(rows), len(said)), dtype=np.float32)
-        one_hot[np.arange(len(rows)), where] = 1
-        found[:, label][:, said] = counts[:, rows] @ one_hot
-    return found
+    hits = np.zeros((len(counts), num_classes), dtype=np.float64)
+    said = np.zeros_like(hits)
+    for label in np.unique(predicted[predicted < num_classes]).tolist():
+        mine = predicted == label
+        said[:, label] = counts[:, mine].sum(axis=1, dtype=np.float64)
+        hits[:, label] = counts[:, mine & (labels == label)].sum(axis=1, dtype=np.float64)
+    return hits, said
 
 
 def rank_measures(
@@ -89,26 +88,57 @@ def rank_measures(
         scores: (N,) the probability of the class.
         positive: (N,) which samples are of it; some are, and some are not.
     """
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    weights = counts[:, order]
-    tall = positive[order]
-    # At each threshold, from the highest: how many samples of the class, and of all, join. Whole numbers, which float32
-    # holds exactly.
-    hits, joined = weights * tall, weights
-    if len(starts) < len(order):
-        hits, joined = np.add.reduceat(hits, starts, axis=1), np.add.reduceat(joined, starts, axis=1)
+    hits, joined = _count_by_threshold(counts, scores, positive)
     hits_so_far, taken = np.cumsum(hits, axis=1), np.cumsum(joined, axis=1)
     total_hits = hits_so_far[:, -1].astype(np.float64)
     total_others = taken[:, -1] - total_hits
     others = joined - hits
     others_above = taken - hits_so_far - others / 2
     lost = np.einsum("rn,rn->r", hits, others_above, dtype=np.float64)
-    found = np.einsum("rn,rn->r", hits_so_far / np.maximum(taken, 1), hits, dtype=np.float64)
     # A draw can miss a class only where some of its images could not be read; it counts as the number itself.
     whole = (total_hits > 0) & (total_others > 0)
-    area, precision = np.full(len(counts), np.nan), np.full(len(counts), np.nan)
+    area = np.full(len(counts), np.nan)
     area[whole] = 1 - lost[whole] / (total_hits * total_others)[whole]
-    precision[whole] = found[whole] / total_hits[whole]
+    precision = np.where(whole, _sum_precision(hits, hits_so_far, taken), np.nan)
     return np.where(whole, area, area[0]), np.where(whole, precision, precision[0])
+
+
+def average_precision(
+    counts: NDArray[np.float32], scores: NDArray[np.floating], positive: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The mean of precision over the samples found, as the threshold falls: (R,), NaN where a draw has none to find.
+
+    Args:
+        counts: (R, N)
+        scores: (N,) the probability of the class; equal ones share a threshold, as in scikit-learn.
+        positive: (N,) which samples are of it.
+    """
+    hits, joined = _count_by_threshold(counts, scores, positive)
+    return _sum_precision(hits, np.cumsum(hits, axis=1), np.cumsum(joined, axis=1))
+
+
+def _count_by_threshold(
+    counts: NDArray[np.float32], scores: NDArray[np.floating], positive: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """How many samples of the class, and of all, join at each threshold, from the highest: (R, T) each.
+
+    Whole numbers, which float32 holds exactly.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
+    joined = counts[:, order]
+    hits = joined * positive[order]
+    if len(starts) < len(order):
+        hits, joined = np.add.reduceat(hits, starts, axis=1), np.add.reduceat(joined, starts, axis=1)
+    return hits, joined
+
+
+def _sum_precision(
+    hits: NDArray[np.float32], hits_so_far: NDArray[np.float32], taken: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    shares = np.divide(hits_so_far, np.maximum(taken, 1), dtype=np.float64)
+    found = np.einsum("rn,rn->r", shares, hits, dtype=np.float64)
+    total = hits_so_far[:, -1].astype(np.float64)
+    average: NDArray[np.float64] = np.divide(found, total, out=np.full(len(hits), np.nan), where=total > 0)
+    return average

@@ -6,7 +6,7 @@ Shapes: N images, R side of a square, C channels, K classes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -212,17 +212,21 @@ def _corrupt(
     return corruption(squares[row], severity, (seed, row))
 
 
-def list_views(squares: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """(N, R, R, C) -> ten of the same: as it is and moved to four corners, each also mirrored.
+def iter_views(squares: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """(N, R, R, C) -> ten of the same: as it is and moved to four corners, each also mirrored; made when asked for.
 
     The first two are of one place. Edges are repeated where an image was moved away from them.
     """
+    yield squares
+    yield np.ascontiguousarray(squares[:, :, ::-1])
     side = squares.shape[1]
     step = max(1, round(side * SHIFT))
     padded = np.pad(squares, ((0, 0), (step, step), (step, step), (0, 0)), mode="edge")
-    moved = [squares]
-    moved += [padded[:, y : y + side, x : x + side] for y in (0, 2 * step) for x in (0, 2 * step)]
-    return [np.ascontiguousarray(view) for place in moved for view in (place, place[:, :, ::-1])]
+    for y in (0, 2 * step):
+        for x in (0, 2 * step):
+            moved = padded[:, y : y + side, x : x + side]
+            yield np.ascontiguousarray(moved)
+            yield np.ascontiguousarray(moved[:, :, ::-1])
 
 
 def evaluate_views(answer: Answer, images: LabelledSquares, *, progress: Progress) -> tuple[ViewsResult, ...]:
@@ -242,7 +246,7 @@ def evaluate_views(answer: Answer, images: LabelledSquares, *, progress: Progres
         batch = images.squares[start : start + BATCH_SIZE]
         began = time.perf_counter()
         total: NDArray[np.float64] | None = None
-        for number, view in enumerate(list_views(batch), start=1):
+        for number, view in enumerate(iter_views(batch), start=1):
             p = answer(view).astype(np.float64)
             total = p if total is None else total + p
             if number in sizes:

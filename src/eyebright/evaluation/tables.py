@@ -46,7 +46,7 @@ def render_pairs(comparison: Comparison) -> str:
         if gap.told_apart:
             outcome = "better"
         elif gap.needed is None:
-            outcome = "equal here"
+            outcome = "can't be told; more seeds could" if gap.trainings > 1 and gap.points else "equal here"
         else:
             outcome = f"can't be told; about {about(gap.needed):,} images could"
         f1 = "&#8211;"
@@ -157,17 +157,21 @@ def _slice_table(report: EvaluationReport) -> str:
 
 def _slice_row(part: Slice) -> str:
     return (
-        f'<tr><th scope="row">{markup.text(part.kind)} {markup.name(part.name)}</th>'
+        f'<tr><th scope="row">{markup.name(part.where)} {markup.name(part.name)}</th>'
         f'<td class="number">{part.num_samples:,}</td><td class="number">{percent(part.accuracy)}</td>'
         f'<td class="track">{interval_bar(part.accuracy, part.accuracy_low, part.accuracy_high)}</td></tr>'
     )
 
 
-def interval_bar(share: float, low: float, high: float) -> str:
-    """A bar up to a share, with its interval as a line; told in words to those who do not see it."""
-    words = f"{low * 100:.1f} to {high * 100:.1f} %"
+def interval_bar(share: float, low: float, high: float, *, is_told: bool = False) -> str:
+    """A bar up to a share, with its interval as a line.
+
+    Told in words to those who do not see it, unless the words stand beside it anyway.
+    """
+    words = markup.text(f"{low * 100:.1f} to {high * 100:.1f} %")
+    spoken = 'aria-hidden="true"' if is_told else f'role="img" aria-label="{words}" title="{words}"'
     return (
-        f'<span class="bar" role="img" aria-label="{markup.text(words)}" title="{markup.text(words)}">'
+        f'<span class="bar" {spoken}>'
         f'<i style="width:{share * 100:.2f}%"></i>'
         f'<b style="left:{low * 100:.2f}%;width:{max(0.4, (high - low) * 100):.2f}%"></b></span>'
     )

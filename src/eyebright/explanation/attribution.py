@@ -49,8 +49,6 @@ class Faithfulness:
     (deletion) and rise early when they are uncovered first (insertion).
     """
 
-    fractions: tuple[float, ...]
-    """How much of the image is covered or uncovered at each point, from 0 to 1 in equal steps."""
     deletion: tuple[float, ...]
     """The probability at each point, the parts that the map marks most being covered with the mean colour first."""
     insertion: tuple[float, ...]
@@ -58,6 +56,14 @@ class Faithfulness:
     random_deletion: tuple[float, ...]
     """The same for random maps that are as coarse as this one; the mean over them."""
     random_insertion: tuple[float, ...]
+    random_scores: tuple[float, ...]
+    """The score of each random map for itself."""
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """How much of the image is covered or uncovered at each point, from 0 to 1 in equal steps."""
+        steps = len(self.deletion) - 1
+        return tuple(step / steps for step in range(steps + 1))
 
     @property
     def score(self) -> float:
@@ -66,7 +72,7 @@ class Faithfulness:
 
     @property
     def random_score(self) -> float:
-        """The same for the random maps."""
+        """The same for the random maps, the mean over them."""
         return area(self.random_insertion) - area(self.random_deletion)
 
 
@@ -89,10 +95,11 @@ class SimilarImage:
 
     name: str
     label: str
+    """Its class; where it has several, all of them."""
     similarity: float
     """The cosine of the two embeddings, in [-1, 1]."""
-    image: NDArray[np.uint8] | None
-    """(S, S, 3), as the network sees it; None where it can't be shown any more."""
+    image: NDArray[np.uint8]
+    """(S, S, 3), as the network sees it."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,7 +110,7 @@ class Explanation:
     image: NDArray[np.uint8] | None
     """(S, S, 3), as the network sees it."""
     label: str
-    """The class that is explained: the answer, unless another was asked for."""
+    """The class that is explained: the answer, unless another was asked for; the likeliest where none is the answer."""
     maps: tuple[JudgedMap, ...] = ()
     contrast: Attribution | None = None
     """Why this class and not another."""

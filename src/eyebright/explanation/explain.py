@@ -35,6 +35,9 @@ class Explainer:
         preprocessing: the way from a square to what the network sees.
         class_names: K names.
         layer: whose map Grad-CAM and its relatives draw; by default `choose_layer` decides.
+        several_labels: whether an image may have any number of the classes.
+        temperature: what the logits are divided by before they become probabilities, so that these are the calibrated
+            ones that the classifier answers with.
 
     Raises:
         ModelError: there is no such layer, or none at all that answers with maps.
@@ -48,10 +51,12 @@ class Explainer:
         *,
         layer: str | None = None,
         several_labels: bool = False,
+        temperature: float = 1.0,
     ) -> None:
         self._model = lay_channels_last(fold_batch_norm(model)).requires_grad_(False)
         self._preprocessing = preprocessing
         self._several_labels = several_labels
+        self._temperature = temperature
         self.class_names = tuple(class_names)
         side = preprocessing.image_size
         nothing = torch.zeros(1, preprocessing.channels, side, side)
@@ -106,15 +111,25 @@ class Explainer:
         )
 
     def judge(self, image: Tensor, attribution: Attribution) -> JudgedMap:
-        """A map with how faithful it is, against a random one."""
-        label = self.class_names.index(attribution.label)
-        return JudgedMap(attribution=attribution, faithfulness=self._judge.measure(image, attribution, label))
+        """A map with how faithful it is, against random ones."""
+        return self.judge_all(image, [attribution])[0]
+
+    def judge_all(self, image: Tensor, attributions: Sequence[Attribution]) -> tuple[JudgedMap, ...]:
+        """Maps of one image and class, each with how faithful it is; sooner than one after the other."""
+        if not attributions:
+            return ()
+        (label,) = {attribution.label for attribution in attributions}
+        measured = self._judge.measure_all(image, attributions, self.class_names.index(label))
+        return tuple(
+            JudgedMap(attribution=attribution, faithfulness=faithfulness)
+            for attribution, faithfulness in zip(attributions, measured, strict=True)
+        )
 
     def classify(self, images: Tensor) -> Tensor:
-        """(N, C, S, S) -> probabilities (N, K); in bfloat16 where the processor has it, for there are many."""
+        """(N, C, S, S) -> probabilities (N, K), calibrated; in bfloat16 where the processor has it: there are many."""
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._bfloat16):
             logits: Tensor = self._model(images.contiguous(memory_format=torch.channels_last)).float()
-        return logits.sigmoid() if self._several_labels else logits.softmax(dim=1)
+        return logits.sigmoid() if self._several_labels else (logits / self._temperature).softmax(dim=1)
 
 
 def find_methods(names: Sequence[str]) -> tuple[Method, ...]:

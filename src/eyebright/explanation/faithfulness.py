@@ -5,7 +5,7 @@ Shapes: N images, C channels, S side that the network sees, G x G cells that are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eyebright.explanation.attribution import Attribution, Faithfulness
+from eyebright.explanation.attribution import Attribution, Faithfulness, area
 from eyebright.explanation.grad_cam import enlarge
 
 STEPS = 8
@@ -49,45 +49,47 @@ class Judge:
     draws: int = DRAWS
     seed: int = 0
 
-    def measure(self, image: Tensor, attribution: Attribution, label: int) -> Faithfulness:
-        """Both curves of a map, and those of random maps.
+    def measure_all(self, image: Tensor, attributions: Sequence[Attribution], label: int) -> tuple[Faithfulness, ...]:
+        """Both curves of each map, and those of random maps; what maps of one image share is measured once.
 
         Args:
             image: (1, C, S, S), normalised.
-            attribution: the map.
+            attributions: the maps.
             label: the index of the class whose probability is watched.
         """
-        chance = np.random.default_rng(self.seed)
         side = image.shape[-1]
-        maps = [attribution.values]
-        for _ in range(self.draws):
-            drawn = torch.from_numpy(chance.random(attribution.grid, dtype=np.float32))
-            maps.append(enlarge(drawn, side))
         blank, blurred = torch.zeros_like(image), blur(image)
-        inner = range(1, self.steps)
-        changed = []
-        for values in maps:
-            order = _ranks(values, chance)
-            for step in inner:
-                mask = _mask(order, step / self.steps, side)
-                changed += [torch.where(mask, blank, image), torch.where(mask, image, blurred)]
-        ends = [image, blank, blurred]
-        shares = self._shares(torch.cat(ends + changed), label)
-        whole, covered, hidden = shares[:3]
-        curves = shares[3:].reshape(len(maps), len(inner), 2)
+        whole, covered, hidden = self._shares(torch.cat([image, blank, blurred]), label)
+        ends = ((whole, covered), (hidden, whole))
 
         def curve(rows: NDArray[np.float64], way: int) -> tuple[float, ...]:
-            first, last = ((whole, covered), (hidden, whole))[way]
-            return (float(first), *map(float, rows[:, way]), float(last))
+            return (float(ends[way][0]), *map(float, rows[:, way]), float(ends[way][1]))
 
-        random = curves[1:].mean(axis=0)
-        return Faithfulness(
-            fractions=tuple(step / self.steps for step in range(self.steps + 1)),
-            deletion=curve(curves[0], 0),
-            insertion=curve(curves[0], 1),
-            random_deletion=curve(random, 0),
-            random_insertion=curve(random, 1),
-        )
+        random: dict[tuple[int, int], NDArray[np.float64]] = {}  # by how coarse the maps are
+        measured = []
+        for attribution in attributions:
+            chance = np.random.default_rng(self.seed)
+            drawn = [chance.random(attribution.grid, dtype=np.float32) for _ in range(self.draws)]
+            orders = [_ranks(attribution.values, chance)]
+            if attribution.grid not in random:
+                orders += [_ranks(enlarge(torch.from_numpy(values), side), chance) for values in drawn]
+            changed = []
+            for order in orders:
+                for step in range(1, self.steps):
+                    mask = _mask(order, step / self.steps, side)
+                    changed += [torch.where(mask, blank, image), torch.where(mask, image, blurred)]
+            curves = self._shares(torch.cat(changed), label).reshape(len(orders), self.steps - 1, 2)
+            others = random.setdefault(attribution.grid, curves[1:])
+            measured.append(
+                Faithfulness(
+                    deletion=curve(curves[0], 0),
+                    insertion=curve(curves[0], 1),
+                    random_deletion=curve(others.mean(axis=0), 0),
+                    random_insertion=curve(others.mean(axis=0), 1),
+                    random_scores=tuple(area(curve(other, 1)) - area(curve(other, 0)) for other in others),
+                )
+            )
+        return tuple(measured)
 
     def _shares(self, images: Tensor, label: int) -> NDArray[np.float64]:
         parts = [self.classify(part)[:, label] for part in torch.split(images, BATCH)]

@@ -21,6 +21,18 @@ from eyebright.models.protocol import Network
 BATCH = 16
 
 
+def first_filters(model: nn.Module) -> tuple[str, NDArray[np.float32]]:
+    """A network's first convolution: its name and weights, (O, C, k, k), as they were trained.
+
+    Raises:
+        ModelError: the network has no convolution.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return name, module.weight.detach().float().numpy()
+    raise ModelError("this network has no convolution, so there are no filters to show")
+
+
 @final
 class FeatureReader:
     """A network, ready to be looked into.
@@ -34,19 +46,7 @@ class FeatureReader:
         assert isinstance(network, Network)
         self.network = network
         self.stages = network.stages
-        self._model = model
         self._bfloat16 = computes_bfloat16("cpu")
-
-    def filters(self) -> tuple[str, NDArray[np.float32]]:
-        """The first convolution's name and weights, (O, C, k, k), as they were trained.
-
-        Raises:
-            ModelError: the network has no convolution.
-        """
-        for name, module in self._model.named_modules():
-            if isinstance(module, nn.Conv2d):
-                return name, module.weight.detach().float().numpy()
-        raise ModelError("this network has no convolution, so there are no filters to show")
 
     def read(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """Normalised images (N, C, S, S) -> the answer of every stage by name, (N, C, h, w) each."""
@@ -64,7 +64,7 @@ class FeatureReader:
             tell: given how many are done, after each batch.
 
         Returns:
-            Stage -> (N, C), each image's largest value in each channel.
+            Stage -> (N, C), each image's largest value in each channel; nothing where there are no images.
         """
         peaks: dict[str, list[NDArray[np.float32]]] = {stage: [] for stage in self.stages}
         done = 0
@@ -73,7 +73,7 @@ class FeatureReader:
                 peaks[stage].append(found.max(axis=(2, 3)))
             done += len(images)
             tell(done)
-        return {stage: np.concatenate(found) for stage, found in peaks.items()}
+        return {stage: np.concatenate(found) for stage, found in peaks.items() if found}
 
 
 def choose_channels(peaks: NDArray[np.float32] | None, own: NDArray[np.float32] | None, count: int) -> tuple[int, ...]:
@@ -140,7 +140,7 @@ def outline(values: NDArray[np.float32], side: int, least: int) -> tuple[int, in
 
 
 def parse_channels(asked: tuple[str, ...], channels: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """Channels as a user names them, "layer3:17", by stage.
+    """Channels as a user names them, "layer3:17", by stage, each once.
 
     Args:
         asked: the names.
@@ -158,7 +158,8 @@ def parse_channels(asked: tuple[str, ...], channels: Mapping[str, int]) -> dict[
             raise SettingsError(
                 f'"{printable(text)}" is no channel; write {stage}: and a number from 0 to {channels[stage] - 1}'
             )
-        found[stage] = (*found.get(stage, ()), int(number))
+        if int(number) not in found.get(stage, ()):
+            found[stage] = (*found.get(stage, ()), int(number))
     return found
 
 

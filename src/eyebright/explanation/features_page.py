@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections import Counter
 from dataclasses import dataclass
 from importlib import resources
@@ -14,9 +12,8 @@ from PIL import Image, ImageDraw
 
 from eyebright.page import markup
 from eyebright.page.document import build_page
-from eyebright.page.thumbnail import thumbnail
+from eyebright.page.thumbnail import data_uri, is_tiny, thumbnail
 
-_TINY = 48
 _FILTER = 44
 """Of a filter's picture in CSS pixels."""
 
@@ -26,12 +23,12 @@ class Exciting:
     """An image that excites a channel, and where."""
 
     name: str
-    label: str
+    labels: tuple[str, ...]
+    """Its class, or several."""
     image: NDArray[np.uint8]
     """(S, S, 3), as the network sees it."""
     box: tuple[int, int, int, int]
     """Left, top, right and bottom in its pixels."""
-    peak: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,7 +87,7 @@ def picture_filters(filters: NDArray[np.float32]) -> list[NDArray[np.uint8]]:
 
 def draw_outline(image: NDArray[np.uint8], box: tuple[int, int, int, int], side: int = 100) -> NDArray[np.uint8]:
     """(S, S, 3) -> a picture of that side with the box outlined, white within black, seen on any ground."""
-    method = Image.Resampling.NEAREST if image.shape[0] <= _TINY else Image.Resampling.LANCZOS
+    method = Image.Resampling.NEAREST if is_tiny(image) else Image.Resampling.LANCZOS
     picture = Image.fromarray(image).resize((side, side), method)
     left, top, right, bottom = (round(edge * side / image.shape[0]) for edge in box)
     right, bottom = min(right, side) - 1, min(bottom, side) - 1
@@ -132,7 +129,7 @@ def _filters(features: Features) -> str:
     pictures = picture_filters(features.filters)
     count, colours, height, width = features.filters.shape
     images = "".join(
-        f'<img src="{_png(picture)}" width="{_FILTER}" height="{_FILTER}" alt="filter {number}">'
+        f'<img src="{data_uri(Image.fromarray(picture))}" width="{_FILTER}" height="{_FILTER}" alt="filter {number}">'
         for number, picture in enumerate(pictures)
     )
     seen = "in colour" if colours == 3 else "in grey"
@@ -177,11 +174,11 @@ def _channel(channel: ShownChannel) -> str:
         painted = f'<figure class="painted">{picture}<figcaption>painted to excite it</figcaption></figure>'
     figures = "".join(
         f'<figure title="{markup.text(found.name)}">'
-        f"{thumbnail(draw_outline(found.image, found.box), _end_of(found.name), side=100)}"
-        f"<figcaption>{markup.name(found.label)}</figcaption></figure>"
+        f"{thumbnail(draw_outline(found.image, found.box), markup.end_of_place(found.name), side=100)}"
+        f"<figcaption>{', '.join(map(markup.name, found.labels))}</figcaption></figure>"
         for found in channel.exciting
     )
-    labels = Counter(found.label for found in channel.exciting)
+    labels = Counter(label for found in channel.exciting for label in found.labels)
     said = ", ".join(f"{markup.name(label)} {count}" for label, count in labels.most_common(3))
     most = f'<p class="quiet">Most excited by: {said}</p>' if said else ""
     if channel.is_deaf:
@@ -191,13 +188,3 @@ def _channel(channel: ShownChannel) -> str:
         f'<article class="card"><h3>channel {channel.number}</h3>{most}<div class="pair">{painted}{pictures}</div>'
         "</article>"
     )
-
-
-def _png(pixels: NDArray[np.uint8]) -> str:
-    target = io.BytesIO()
-    Image.fromarray(pixels).save(target, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
-
-
-def _end_of(name: str) -> str:
-    return "/".join(name.replace("\\", "/").split("/")[-2:])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -32,13 +32,16 @@ class MapLayer:
     width: int
     is_bare: bool
     """A convolution before its ReLU, or its normalisation."""
+    folded: str | None = None
+    """The BatchNorm that is folded into this convolution, by its name: the result is that one's."""
 
 
 def list_map_layers(model: nn.Module, batch: Tensor) -> tuple[MapLayer, ...]:
     """Every module that answers with maps, in the order of computation.
 
     Modules that hand on the same result (a stage and its last block) count once, under the shortest name. A pool only
-    picks from what another has computed, and is left out, as is a stage that ends with one.
+    picks from what another has computed, and is left out, as is a stage that ends with one. So is what computes
+    nothing: the shortcut of a block, and what is left of a folded BatchNorm, which its convolution answers for.
     """
     found: list[tuple[Tensor, MapLayer]] = []
     pooled: Tensor | None = None
@@ -48,14 +51,19 @@ def list_map_layers(model: nn.Module, batch: Tensor) -> tuple[MapLayer, ...]:
         nonlocal pooled
         if not isinstance(output, Tensor) or output.ndim != 4 or not names[module]:
             return
+        if isinstance(module, nn.Identity):
+            if found and found[-1][0] is output and isinstance(model.get_submodule(found[-1][1].name), nn.Conv2d):
+                found[-1] = (output, replace(found[-1][1], folded=names[module]))
+            return
         if isinstance(module, _POOLS):
             pooled = output
             return
+        holds_others = next(module.children(), None) is not None
         if output is pooled:
-            if next(module.children(), None) is not None:
+            if holds_others:
                 return
             pooled = None  # a ReLU that worked in place
-        if found and found[-1][0] is output:
+        if holds_others and found and found[-1][0] is output:  # else a ReLU wrote over what a convolution answered
             found.pop()
         channels, height, width = output.shape[1:]
         layer = MapLayer(
@@ -124,13 +132,13 @@ def averages_positions(model: nn.Module, batch: Tensor) -> bool:
 
 
 def find_layer(layers: tuple[MapLayer, ...], name: str) -> MapLayer:
-    """The layer of a name.
+    """The layer of a name, or the convolution that the BatchNorm of this name is folded into.
 
     Raises:
         ModelError: there is none; the nearest is named.
     """
     for layer in layers:
-        if layer.name == name:
+        if name in (layer.name, layer.folded):
             return layer
     names = [layer.name for layer in layers]
     raise ModelError(f'no layer "{printable(name)}" answers with maps here; {nearest(name, names)}')

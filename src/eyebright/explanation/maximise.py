@@ -78,7 +78,7 @@ def maximise(
     noise = torch.complex(*torch.randn(2, _TRIES, colours, side, side // 2 + 1, generator=chance).unbind(0))
     scale = scale * (_CONTRAST / float(waves(noise).std()))
     with torch.inference_mode():
-        tried = network.forward_features((paint(noise) - mean) / std)[stage][:, list(channels)].mean(dim=(2, 3))
+        tried = network.forward_features((paint(noise) - mean) / std, stage)[stage][:, list(channels)].mean(dim=(2, 3))
     awake = [place for place, answer in enumerate(tried.amax(dim=0).tolist()) if answer > 0]
     if not awake:
         return [None] * len(channels)
@@ -90,7 +90,7 @@ def maximise(
     for _ in range(steps):
         shifts = torch.randint(-reach, reach + 1, (2,), generator=chance).tolist()
         seen = torch.roll((paint(spectrum) - mean) / std, shifts, dims=(2, 3))
-        answers = network.forward_features(seen)[stage]
+        answers = network.forward_features(seen, stage)[stage]
         loss = -answers[rows, wanted].mean(dim=(1, 2)).sum()
         optimiser.zero_grad()
         torch.autograd.backward(loss)

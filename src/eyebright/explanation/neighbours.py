@@ -15,14 +15,13 @@ def find_nearest(
     """The rows of the nearest embeddings by their cosine, nearest first; of equal ones the first row first.
 
     Args:
-        embedding: (D,).
-        embeddings: (N, D).
+        embedding: (D,), of length 1.
+        embeddings: (N, D), rows of length 1.
         count: how many at the most.
 
     Returns:
         Rows with their cosines, in [-1, 1]; an embedding of nothing but zeros is like none, 0.
     """
-    lengths = np.linalg.norm(embeddings, axis=1) * np.linalg.norm(embedding)
-    cosines = np.divide(embeddings @ embedding, lengths, out=np.zeros(len(embeddings), np.float32), where=lengths > 0)
+    cosines = embeddings @ embedding
     order = np.argsort(-cosines, kind="stable")[:count]
     return tuple((int(row), float(np.clip(cosines[row], -1, 1))) for row in order)

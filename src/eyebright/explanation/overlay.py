@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eyebright.errors import printable
 from eyebright.explanation.attribution import TITLES, Attribution, Explanation
+from eyebright.page.thumbnail import is_tiny
 
 FOR, AGAINST = (109, 91, 208), (224, 112, 26)
 """What speaks for a class, and what speaks for the one that it is weighed against."""
@@ -75,7 +76,7 @@ def write_sheet(explanation: Explanation) -> bytes:
     draw = ImageDraw.Draw(sheet)
     for place, (pixels, title, said) in enumerate(panels):
         left = _MARGIN + place * (_PANEL + _MARGIN)
-        method = Image.Resampling.NEAREST if pixels.shape[0] <= 48 else Image.Resampling.BICUBIC
+        method = Image.Resampling.NEAREST if is_tiny(pixels) else Image.Resampling.BICUBIC
         sheet.paste(Image.fromarray(pixels).resize((_PANEL, _PANEL), method), (left, _MARGIN))
         draw.text((left, _PANEL + _MARGIN + 10), _fitting(title, heading), "#1f1d24", font=heading)
         draw.text((left, _PANEL + _MARGIN + 36), _fitting(said, small), "#625e6b", font=small)

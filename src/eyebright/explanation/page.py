@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -15,15 +13,16 @@ from PIL import Image
 from eyebright.explanation.attribution import TITLES, Attribution, Explanation, Faithfulness, JudgedMap, Method
 from eyebright.explanation.curves import render_faithfulness
 from eyebright.explanation.overlay import tint
+from eyebright.metrics import mean_interval
 from eyebright.page import markup
 from eyebright.page.document import build_page
-from eyebright.page.thumbnail import thumbnail
+from eyebright.page.thumbnail import data_uri, is_tiny, shrink, thumbnail
 
 SIDE = 224
 """Of a picture in CSS pixels."""
-_TINY = 48  # images up to this side are shown enlarged, pixel by pixel, as in thumbnails
 _TINT_SIDE = 56  # maps are smooth: the browser enlarges them again
 _NEXT = 2
+_NUMBER = ' class="number"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +57,20 @@ def render_explanations(explanations: Sequence[Explanation], subject: Subject) -
         f"{_overview(readable)}{''.join(_article(number, found) for number, found in enumerate(readable))}"
         f"{_reading(subject)}</main>"
     )
-    plain = "Why these answers" if len(explanations) != 1 else f"Why {explanations[0].label or 'no answer'}"
+    one = explanations[0] if len(explanations) == 1 else None
+    plain = "Why these answers" if one is None else f"{_question(one)} {one.label or 'no answer'}"
     return build_page(f"{plain} – {subject.run}", body, style=style + backgrounds, script=script)
 
 
 def _title(explanations: Sequence[Explanation]) -> str:
     if len(explanations) == 1 and explanations[0].image is not None:
-        return f"Why {markup.name(explanations[0].label)}?"
+        return f"{_question(explanations[0])} {markup.name(explanations[0].label)}?"
     return f"Why these answers? {markup.plural(len(explanations), 'image')}"
+
+
+def _question(found: Explanation) -> str:
+    """What is asked about the explained class, which need not be an answer."""
+    return "Why" if found.image is None or found.label in found.prediction.labels else "What speaks for"
 
 
 def _lead(readable: Sequence[Explanation], subject: Subject) -> str:
@@ -112,24 +117,22 @@ def _overview(readable: Sequence[Explanation]) -> str:
     for found in readable:
         for judged in found.maps:
             methods.setdefault(judged.attribution.method, []).append(judged.faithfulness)
-    rows = []
-    for method, measured in methods.items():
-        score = sum(found.score for found in measured) / len(measured)
-        random = sum(found.random_score for found in measured) / len(measured)
-        better = sum(found.score > found.random_score for found in measured)
-        rows.append(
-            f'<tr><th scope="row">{TITLES[method]}</th><td class="number">{score:.2f}</td>'
-            f'<td class="number">{random:.2f}</td><td class="number">{better:,} of {len(measured):,}</td></tr>'
+    rows = "".join(_overview_row(TITLES[method], measured) for method, measured in methods.items())
+    head = "".join(
+        f'<th scope="col"{kind}>{title}</th>'
+        for title, kind in (
+            ("method", ""),
+            ("insertion − deletion", _NUMBER),
+            ("random maps", _NUMBER),
+            ("difference (95&#160;% interval)", _NUMBER),
+            ("verdict", ""),
         )
-    table = (
-        '<table class="plain"><thead><tr><th scope="col">method</th><th scope="col" class="number">insertion − deletion'
-        '</th><th scope="col" class="number">random maps</th><th scope="col" class="number">better than random</th>'
-        f"</tr></thead><tbody>{''.join(rows)}</tbody></table>"
     )
+    table = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
     links = "".join(
         f'<li><a href="#image{number}"><span class="seen seen{number}{_tiny(found)}"></span>'
-        f"<span>{markup.name(_end_of(found.name))}<small>{markup.name(found.label)} {_percent(found)}</small></span>"
-        "</a></li>"
+        f"<span>{markup.name(markup.end_of_place(found.name))}"
+        f"<small>{markup.name(found.label)} {_percent(found)}</small></span></a></li>"
         for number, found in enumerate(readable)
     )
     return (
@@ -138,24 +141,47 @@ def _overview(readable: Sequence[Explanation]) -> str:
     )
 
 
+def _overview_row(title: str, measured: Sequence[Faithfulness]) -> str:
+    """One method over all images: its mean, that of random maps, and whether the difference may be chance."""
+    score = sum(found.score for found in measured) / len(measured)
+    random = sum(found.random_score for found in measured) / len(measured)
+    low, high = mean_interval([found.score - found.random_score for found in measured])
+    verdict = "better than random"
+    if low <= 0:
+        verdict = "<strong>can't be told from random</strong>" if high >= 0 else "<strong>worse than random</strong>"
+    return (
+        f'<tr><th scope="row">{title}</th><td class="number">{score:.2f}</td><td class="number">{random:.2f}</td>'
+        f'<td class="number">{score - random:.2f} ({low:.2f} to {high:.2f})</td><td>{verdict}</td></tr>'
+    )
+
+
 def _article(number: int, found: Explanation) -> str:
     probabilities = found.prediction.top(_NEXT + 1)
     following = ", ".join(
         f"{markup.name(name)} {100 * share:.1f}&#160;%" for name, share in probabilities if name != found.label
     )
-    asked = "" if found.label == found.prediction.label else " (asked for; not its answer)"
     figures = [
         f'<figure class="card"><h3>What it sees</h3><div class="seen seen{number}{_tiny(found)}" role="img" '
-        f'aria-label="{markup.text(_end_of(found.name))}"></div><figcaption>{markup.name(found.label)} '
-        f"<b>{_percent(found)}</b>{asked}<br>{f'then {following}' if following else ''}</figcaption></figure>"
+        f'aria-label="{markup.text(markup.end_of_place(found.name))}"></div><figcaption>{markup.name(found.label)} '
+        f"<b>{_percent(found)}</b>{_standing(found)}<br>{following and f'then {following}'}</figcaption></figure>"
     ]
     figures += [_map(number, found, judged) for judged in found.maps]
     if found.contrast is not None:
         figures.append(_contrast(number, found, found.contrast))
     return (
-        f'<section id="image{number}" class="image"><h2>{markup.name(_end_of(found.name))}</h2>'
+        f'<section id="image{number}" class="image"><h2>{markup.name(markup.end_of_place(found.name))}</h2>'
         f'<div class="maps">{"".join(figures)}</div>{_similar(found)}</section>'
     )
+
+
+def _standing(found: Explanation) -> str:
+    """Why this class is explained, where it is not an answer."""
+    prediction = found.prediction
+    if found.label in prediction.labels:
+        return ""
+    if not prediction.labels and found.label == next(iter(prediction.probabilities)):
+        return " (none of the classes is likely enough; the likeliest is explained)"
+    return " (asked for; not its answer)"
 
 
 def _map(number: int, found: Explanation, judged: JudgedMap) -> str:
@@ -174,19 +200,25 @@ def _map(number: int, found: Explanation, judged: JudgedMap) -> str:
 def faithfulness_in_words(found: Faithfulness, label: str) -> str:
     """What covering the brightest quarter does, as HTML."""
     quarter = next(place for place, share in enumerate(found.fractions) if share >= 0.25)
-    verdict = "better" if found.score > found.random_score else "<strong>no better</strong>"
+    lowest, highest = min(found.random_scores), max(found.random_scores)
+    verdict = "<strong>no better</strong> than the best"
+    if not lowest <= found.score <= highest:
+        verdict = "better than each" if found.score > highest else "<strong>worse</strong> than each"
     return (
         f"Covering its brightest {100 * found.fractions[quarter]:.0f}&#160;% takes {markup.name(label)} from "
         f"{100 * found.deletion[0]:.0f} to <b>{100 * found.deletion[quarter]:.0f}&#160;%</b>; covering as much at "
         f"random, to {100 * found.random_deletion[quarter]:.0f}&#160;%. Insertion − deletion: "
-        f"<b>{found.score:.2f}</b>, {verdict} than random maps ({found.random_score:.2f})."
+        f"<b>{found.score:.2f}</b>, {verdict} of {markup.plural(len(found.random_scores), 'random map')} "
+        f"({lowest:.2f} to {highest:.2f})."
     )
 
 
 def _contrast(number: int, found: Explanation, contrast: Attribution) -> str:
     label, against = markup.name(contrast.label), markup.name(contrast.against or "")
+    is_answer = contrast.against in found.prediction.labels
+    title = f"{label} rather than {against}?" if is_answer else f"Why not {against}?"
     return (
-        f'<figure class="card"><h3>Why not {against}?</h3>{_stack(number, found, contrast)}<figcaption>'
+        f'<figure class="card"><h3>{title}</h3>{_stack(number, found, contrast)}<figcaption>'
         f'<span class="key for">speaks for {label}</span><br><span class="key other">speaks for {against}</span>'
         f"<br>By the difference of the two logits, in {markup.text(contrast.layer)}.</figcaption></figure>"
     )
@@ -208,9 +240,9 @@ def _similar(found: Explanation) -> str:
     if not found.similar:
         return ""
     figures = "".join(
-        f'<figure class="mistake">{thumbnail(other.image, _end_of(other.name))}<figcaption>{markup.name(other.label)}'
-        f"<small>likeness {other.similarity:.2f}<br>{markup.name(_end_of(other.name))}</small></figcaption></figure>"
-        for other in found.similar
+        f'<figure class="mistake">{thumbnail(other.image, place)}<figcaption>{markup.name(other.label)}'
+        f"<small>likeness {other.similarity:.2f}<br>{markup.name(place)}</small></figcaption></figure>"
+        for other, place in ((other, markup.end_of_place(other.name)) for other in found.similar)
     )
     return (
         '<div class="strip"><h3>The most similar training images</h3><p class="quiet">By the cosine of what the head '
@@ -239,30 +271,15 @@ def _percent(found: Explanation) -> str:
 
 
 def _tiny(found: Explanation) -> str:
-    return " tiny" if found.image is not None and found.image.shape[0] <= _TINY else ""
-
-
-def _end_of(name: str) -> str:
-    """The last two parts of a path, which are what tells one image from another."""
-    return "/".join(name.replace("\\", "/").split("/")[-2:])
+    return " tiny" if found.image is not None and is_tiny(found.image) else ""
 
 
 def _encode(image: NDArray[np.uint8]) -> str:
-    """(S, S, 3) -> a data: URI."""
-    target = io.BytesIO()
-    picture = Image.fromarray(np.ascontiguousarray(image))
-    if max(picture.size) <= _TINY:
-        picture.save(target, format="PNG", optimize=True)
-        return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
-    picture.thumbnail((2 * SIDE, 2 * SIDE), Image.Resampling.LANCZOS)
-    picture.save(target, format="JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
+    return data_uri(shrink(image, 2 * SIDE), as_photo=not is_tiny(image))
 
 
 def _encode_tint(attribution: Attribution) -> str:
-    target = io.BytesIO()
     colours = Image.fromarray(tint(attribution), "RGBA")
     if colours.width > _TINT_SIDE:
         colours = colours.resize((_TINT_SIDE, _TINT_SIDE), Image.Resampling.BOX)
-    colours.save(target, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode('ascii')}"
+    return data_uri(colours)

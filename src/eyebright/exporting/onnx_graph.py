@@ -23,16 +23,21 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from eyebright.errors import ModelError
+from eyebright.inference.onnx_engine import EMBEDDING, INPUT, LOGITS
 from eyebright.models.layers import fold_batch_norm
 from eyebright.preprocess import Preprocessing
 
 OPSET = 17  # 2022: every runtime of today reads it
 IR_VERSION = 8
-INPUT, LOGITS, EMBEDDING = "images", "logits", "embedding"
 
 
 def build_onnx(
-    model: nn.Module, preprocessing: Preprocessing, class_names: Sequence[str], *, weights_sha256: str
+    model: nn.Module,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    *,
+    weights_sha256: str,
+    thresholds: Sequence[float] | None = None,
 ) -> onnx.ModelProto:
     """The graph: `images`, uint8 (N, C, S, S) of any N, to `logits` (N, K) and `embedding` (N, D), float32.
 
@@ -41,6 +46,8 @@ def build_onnx(
         preprocessing: its mean and std go into the graph, the rest of it into the metadata.
         class_names: K names, for the metadata.
         weights_sha256: of the weights' file, for the metadata.
+        thresholds: K, for the metadata, where an image may have several classes: it has those whose logit's sigmoid
+            reaches the threshold. None where it has exactly one.
 
     Raises:
         ModelError: the network has an operation that is not known here.
@@ -78,6 +85,7 @@ def build_onnx(
             "class_names": json.dumps(list(class_names)),
             "preprocessing": json.dumps(preprocessing.to_dict()),
             "weights_sha256": weights_sha256,
+            **({} if thresholds is None else {"thresholds": json.dumps(list(thresholds))}),
         },
     )
     onnx.checker.check_model(made, full_check=True)

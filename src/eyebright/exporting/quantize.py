@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
@@ -22,13 +23,14 @@ from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from eyebright.errors import DataError
+from eyebright.exporting.answers import divergence, read_answers
+from eyebright.inference.onnx_engine import INPUT, LOGITS, threads_wanted
 from eyebright.progress import Progress
 
-INPUT, LOGITS = "images", "logits"
 _BATCH = 8
 _BINS = 2048
 _LEVELS = 256
-_EVERY = 7  # the histograms take every 7th value: tens of millions an image are more than they need
+_STEPS = (7, 11, 13, 17, 19)  # the histograms take every so manieth value: tens of millions are more than they need
 _CUT_OFF = 1e-4  # percentile: the share of values that lies outside the range
 _SHARES = np.linspace(1.0, 0.2, 81)
 """Of the whole range: what is tried."""
@@ -48,14 +50,14 @@ class Attempt:
     float_ends: bool
     """Whether the first and the last layer stay in float."""
     divergence: float
-    """Mean Kullback-Leibler divergence of its probabilities from the float graph's, over the images; 0 is equal."""
+    """Of its answers from the float graph's, see `answers.divergence`; 0 is equal."""
     agreement: float
-    """The share of images with the same likeliest class."""
+    """The share of images that get the same class, or the same classes where they may have several."""
 
     def __str__(self) -> str:
         ends = ", first and last layer in float" if self.float_ends else ""
         return (
-            f"int8 by {self.method}{ends}: {100 * self.agreement:.1f} % of the calibration images get the same class, "
+            f"int8 by {self.method}{ends}: {100 * self.agreement:.1f} % of the calibration images get the same answer, "
             f"divergence {self.divergence:.4f}"
         )
 
@@ -75,12 +77,19 @@ def describe(quantized: Quantized) -> str:
     return f"int8 by {quantized.chosen.method}{ends}"
 
 
-def quantize(model: onnx.ModelProto, images: NDArray[np.uint8], *, progress: Progress) -> Quantized:
+def quantize(
+    model: onnx.ModelProto,
+    images: NDArray[np.uint8],
+    *,
+    thresholds: Sequence[float] | None = None,
+    progress: Progress,
+) -> Quantized:
     """The int8 graph that stays closest to a float one.
 
     Args:
         model: as `build_onnx` wrote it; it is not changed.
         images: (N, C, S, S) pixels to calibrate on, never those it is tested on; a hundred are enough.
+        thresholds: (K,) where an image may have several classes; None where it has exactly one.
         progress: told how far it is.
 
     Raises:
@@ -92,18 +101,19 @@ def quantize(model: onnx.ModelProto, images: NDArray[np.uint8], *, progress: Pro
     logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
     ranges = _find_ranges(model, images, progress)
     wanted = _run(model, images)
+    attempt = partial(_attempt, model, images=images, wanted=wanted, thresholds=thresholds)
     tried: list[tuple[Attempt, onnx.ModelProto]] = []
     progress.start("comparing int8 graphs", len(ranges) + 1)
     for method, chosen in ranges.items():
-        tried.append(_attempt(model, chosen, images, wanted, method, float_ends=False))
+        tried.append(attempt(chosen, method=method, float_ends=False))
         _step(progress, len(tried))
     best, _ = min(tried, key=lambda pair: pair[0].divergence)
-    tried.append(_attempt(model, ranges[best.method], images, wanted, best.method, float_ends=True))
+    tried.append(attempt(ranges[best.method], method=best.method, float_ends=True))
     progress.finish()
     last, kept = tried[-1]
     if last.divergence > _WORTH * best.divergence:
         last, kept = min(tried[:-1], key=lambda pair: pair[0].divergence)
-    return Quantized(model=kept, chosen=last, attempts=tuple(attempt for attempt, _ in tried))
+    return Quantized(model=kept, chosen=last, attempts=tuple(one for one, _ in tried))
 
 
 def _step(progress: Progress, done: int) -> None:
@@ -115,10 +125,11 @@ def _step(progress: Progress, done: int) -> None:
 def _attempt(
     model: onnx.ModelProto,
     ranges: Mapping[str, Range],
+    *,
     images: NDArray[np.uint8],
     wanted: NDArray[np.float32],
+    thresholds: Sequence[float] | None,
     method: str,
-    *,
     float_ends: bool,
 ) -> tuple[Attempt, onnx.ModelProto]:
     made = _with_int8(model, ranges, _ends(model) if float_ends else [])
@@ -126,23 +137,10 @@ def _attempt(
     attempt = Attempt(
         method=method,
         float_ends=float_ends,
-        divergence=divergence(wanted, found),
-        agreement=float((wanted.argmax(1) == found.argmax(1)).mean()),
+        divergence=divergence(wanted, found, several_labels=thresholds is not None),
+        agreement=float((read_answers(wanted, thresholds) == read_answers(found, thresholds)).all(axis=1).mean()),
     )
     return attempt, made
-
-
-def divergence(wanted: NDArray[np.float32], found: NDArray[np.float32]) -> float:
-    """Mean Kullback-Leibler divergence in nats of one graph's answers from another's; logits (N, K) of both."""
-    p, q = _log_softmax(wanted), _log_softmax(found)
-    return float((np.exp(p) * (p - q)).sum(axis=1).mean())
-
-
-def _log_softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    shifted: NDArray[np.float64] = logits.astype(np.float64)
-    shifted -= shifted.max(axis=1, keepdims=True)
-    shifted -= np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return shifted
 
 
 def _ends(model: onnx.ModelProto) -> list[str]:
@@ -186,6 +184,7 @@ def _run(model: onnx.ModelProto, images: NDArray[np.uint8]) -> NDArray[np.float3
 def _open(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads_wanted()
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
@@ -219,8 +218,7 @@ def _find_ranges(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Pr
                 if not histograms:
                     low[row], high[row] = min(low[row], values.min()), max(high[row], values.max())
                     continue
-                flat = values.reshape(-1)
-                bins = (flat[::_EVERY] if flat.size > 4 * _BINS else flat) - np.float32(low[row])
+                bins = thin_out(values) - np.float32(low[row])
                 bins *= np.float32(per_value[row])
                 counts[row] += np.bincount(np.minimum(bins.astype(np.int64), _BINS - 1), minlength=_BINS)
             done += len(batch)
@@ -236,6 +234,18 @@ def _find_ranges(model: onnx.ModelProto, images: NDArray[np.uint8], progress: Pr
         method: {name: choose(float(low[row]), float(high[row]), counts[row]) for row, name in enumerate(order)}
         for method, choose in methods.items()
     }
+
+
+def thin_out(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Some of very many values, (any shape) -> (n,), from every column of a feature map alike.
+
+    The step shares no factor with the width: 7, which divides the width of every map of a 224-pixel image, would take
+    the same columns of every row, and of maps 7 wide only the one at the border, beside which there are zeros.
+    """
+    flat = values.reshape(-1)
+    if flat.size <= 4 * _BINS:
+        return flat
+    return flat[:: next(step for step in _STEPS if values.shape[-1] % step)]
 
 
 def percentile_range(low: float, high: float, counts: NDArray[np.int64]) -> Range:

@@ -19,8 +19,8 @@ from eyebright.bundle.engines import (
     VerifiedEngine,
     read_engines,
 )
-from eyebright.bundle.manifest import Manifest, find_bundle, read_manifest
-from eyebright.bundle.sealed import show
+from eyebright.bundle.manifest import WEIGHTS, Manifest, find_bundle, read_manifest
+from eyebright.bundle.sealed import show, verify_files
 from eyebright.calibration.calibration import Promises
 from eyebright.errors import BundleError, MissingExtraError, SettingsError, nearest
 from eyebright.inference.engine import Engine
@@ -40,7 +40,7 @@ def load(
 
     Without an `engine`, the fastest of those that `eyebright export` has verified for this bundle and that are
     installed here is taken; an exported one, which needs no torch, before torch; without any, torch in float32. int8
-    is taken only where the processor computes it exactly.
+    is taken only where the processor computes it exactly, and what was verified in bfloat16 only where it has that.
 
     Args:
         path: the folder that training wrote, or the bundle inside it.
@@ -60,7 +60,7 @@ def load(
         raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, LIBRARIES)}')
     manifest = read_manifest(folder, files=False)
     verified = read_engines(folder, manifest)
-    chosen = _fastest(verified) if engine is None else engine
+    chosen = choose_engine(verified) if engine is None else engine
     record = next((found for found in verified if found.engine == chosen), None)
     if record is None and chosen != TORCH:
         kind = f"--to {chosen.removesuffix('-bf16').replace('-int8', ' --int8')}"
@@ -71,12 +71,13 @@ def load(
     return Predictor(_OPENERS[chosen](folder, manifest, record), manifest, calibration)
 
 
-def _fastest(verified: tuple[VerifiedEngine, ...]) -> str:
-    """The name of the engine to take where none was asked for."""
+def choose_engine(verified: tuple[VerifiedEngine, ...]) -> str:
+    """The name of the engine that `load` takes where none is asked for."""
     installed = [found for found in verified if found.engine in LIBRARIES and find_spec(LIBRARIES[found.engine])]
     able = [found for found in installed if has_exact_int8() or found.engine not in (ONNX_INT8, OPENVINO_INT8)]
+    able = [found for found in able if has_bfloat16() or not (found.in_bfloat16 or found.engine == TORCH_BF16)]
     exported = [found for found in able if found.file is not None]
-    here = exported or [found for found in able if found.speedup > 1 and has_bfloat16()]
+    here = exported or [found for found in able if found.speedup > 1]
     # Each against torch in the same minute: what was measured on another day, under another load, is no comparison.
     return max(here, key=lambda found: found.speedup).engine if here else TORCH
 
@@ -88,7 +89,8 @@ def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        read_manifest(folder)  # a damaged bundle is named as such even where torch is missing
+        # Damaged weights are named as such even where torch is missing.
+        verify_files(folder, {WEIGHTS: manifest.files[WEIGHTS]})
         raise MissingExtraError(
             "prediction from a bundle of torch weights (export it where torch is, to do without)", "train"
         ) from error
@@ -110,7 +112,10 @@ def _open_openvino(folder: Path, manifest: Manifest, record: VerifiedEngine | No
             raise
         raise MissingExtraError("the engine openvino", "openvino") from error
     assert record is not None
-    return OpenvinoEngine(*_read(folder, manifest, record), name=record.engine, shown=show(folder / str(record.file)))
+    # Never in bfloat16 what was verified in float32, whatever the processor would rather do.
+    precision = "bf16" if record.in_bfloat16 and has_bfloat16() else "f32"
+    content, shown = _read(folder, manifest, record), show(folder / str(record.file))
+    return OpenvinoEngine(*content, name=record.engine, shown=shown, precision=precision)
 
 
 def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[bytes, Manifest]:

@@ -29,19 +29,27 @@ class OpenvinoEngine:
         manifest: of the bundle that it belongs to.
         name: what `--engine` calls it.
         shown: the file, for messages.
+        precision: what float layers are computed in, "f32" or "bf16"; None leaves it to OpenVINO and the processor.
 
     Raises:
         BundleError: the file is no such graph, or was exported from another network.
     """
 
-    def __init__(self, content: bytes, manifest: Manifest, *, name: str = OPENVINO, shown: str = "") -> None:
+    def __init__(
+        self, content: bytes, manifest: Manifest, *, name: str = OPENVINO, shown: str = "", precision: str | None = None
+    ) -> None:
         self.name = name
         core = openvino.Core()
-        options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads_wanted()}
+        options: dict[str, str | int] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads_wanted()}
+        if precision is not None:
+            options["INFERENCE_PRECISION_HINT"] = precision
         try:
             graph = core.read_model(io.BytesIO(content))
             _check(graph, manifest, shown)
-            self._request = core.compile_model(graph, "CPU", options).create_infer_request()
+            compiled = core.compile_model(graph, "CPU", options)
+            self.precision = str(compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name())
+            """What float layers are computed in, as OpenVINO says: "f32" or "bf16"."""
+            self._request = compiled.create_infer_request()
         except RuntimeError as error:
             raise BundleError(f"{shown} can't be run by OpenVINO ({_short(error)}); export again") from None
 

@@ -249,7 +249,7 @@ class Predictor:
             ranked = {self.class_names[index]: float(probabilities[row, index]) for index in order}
             labels = tuple(ranked)[:1]
             if self.manifest.thresholds is not None:
-                present = probabilities[row] >= np.asarray(self.manifest.thresholds, dtype=np.float32)
+                present = pass_thresholds(probabilities[row], self.manifest.thresholds)
                 labels = tuple(self.class_names[index] for index in order if present[index])
             inside, unsure = (), None
             if judged is not None:
@@ -282,6 +282,12 @@ def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Logits (N, K) -> probabilities (N, K), each for itself; computed in float64."""
     probabilities: NDArray[np.float32] = (0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
     return probabilities
+
+
+def pass_thresholds(probabilities: NDArray[np.float32], thresholds: Sequence[float]) -> NDArray[np.bool_]:
+    """Which classes an image has, of several that it may have: probabilities (..., K) against K thresholds."""
+    passed: NDArray[np.bool_] = probabilities >= np.asarray(thresholds, dtype=np.float32)
+    return passed
 
 
 def _name(image: object, number: int | None) -> str:

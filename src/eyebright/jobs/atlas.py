@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from eyebright.data.decode import decode_anything
 from eyebright.explanation.explain import Explainer
-from eyebright.explanation.features import FeatureReader
+from eyebright.explanation.features import first_filters
 from eyebright.explanation.features_page import picture_filters
 from eyebright.explanation.overlay import overlay
 from eyebright.jobs.demo import embedded_images
@@ -71,8 +71,8 @@ def atlas(*, out: str | os.PathLike[str] | None = None) -> Atlas:
     return made
 
 
-def _bodies() -> dict[str, tuple[str, str, str]]:
-    """File -> heading, first words and the rest."""
+def _bodies() -> dict[str, str]:
+    """File -> what stands on it, below its heading and first words."""
     resnet, vgg = (load_pretrained(name, "starter", num_classes=1000) for name in ("resnet50", "vgg16"))
     assert isinstance(resnet.model, Network) and isinstance(vgg.model, VGG) and resnet.class_names is not None
     resnet.model.eval(), vgg.model.eval()
@@ -94,40 +94,14 @@ def _bodies() -> dict[str, tuple[str, str, str]]:
         score=judged.faithfulness.score,
         random_score=judged.faithfulness.random_score,
     )
-    filters = picture_filters(FeatureReader(resnet.model).filters()[1])
+    filters = picture_filters(first_filters(resnet.model)[1])
     return {
-        "index.html": (
-            "What image classification is",
-            "A program is shown a picture and names what is on it. What happens in between, with real networks and "
-            "real numbers: every picture and figure of the examples was computed, none drawn by hand.",
-            introduction(lessons, strange, _label(STRANGE), originals[STRANGE]),
-        ),
-        "layers.html": (
-            "What each layer does",
-            "Six kinds of layers, each with numbers that it computed from one image, through VGG-16 and ResNet-50.",
-            layers(lessons),
-        ),
-        "vgg16.html": (
-            "How VGG-16 is built",
-            "Nothing but 3 x 3 convolutions and 2 x 2 max pools, stacked deep, under three fully connected layers.",
-            networks.vgg(_drawn("vgg16", ("volumes", "table"))),
-        ),
-        "resnet50.html": (
-            "How ResNet-50 is built, and why residuals help",
-            "Blocks that each add a small correction to what came in, so that a very deep stack can still be trained.",
-            networks.resnet(_drawn("resnet50", ("volumes", "flow", "table")), read_residuals()),
-        ),
-        "learned.html": (
-            "What they look for",
-            "From edges to parts to objects: the first filters, what every stage answers to one image, and where the "
-            "answer comes from.",
-            networks.learned(lessons, filters, heat),
-        ),
-        "transfer.html": (
-            "What transfer learning is",
-            "Going on from what a network has learned elsewhere, and when that helps.",
-            networks.transfer(read_transfer()),
-        ),
+        "index.html": introduction(lessons, strange, _label(STRANGE), originals[STRANGE]),
+        "layers.html": layers(lessons),
+        "vgg16.html": networks.vgg(_drawn("vgg16", ("volumes", "table"))),
+        "resnet50.html": networks.resnet(_drawn("resnet50", ("volumes", "flow", "table")), read_residuals()),
+        "learned.html": networks.learned(lessons, filters, heat),
+        "transfer.html": networks.transfer(read_transfer()),
     }
 
 

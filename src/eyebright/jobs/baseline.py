@@ -25,13 +25,16 @@ SENTENCE = (
 )
 
 
-def measure_baseline(prepared: Prepared, settings: Settings, progress: Progress) -> Contestant:
+def measure_baseline(prepared: Prepared, settings: Settings, progress: Progress) -> tuple[Contestant, Predictor]:
     """Fit it on the training samples of a split, and let it answer for the test samples.
 
     Args:
         prepared: the data with their splits, one class an image.
         settings: as the networks were given them; the seed counts, and how images are read.
         progress: told how far it is.
+
+    Returns:
+        What it achieved, and itself.
 
     Raises:
         EyebrightError: see `fit_baseline`.
@@ -49,12 +52,12 @@ def measure_baseline(prepared: Prepared, settings: Settings, progress: Progress)
     )
     predictor = Predictor(DescriptorEngine(head.weight, head.bias), manifest, fitted.calibration)
     predictor.warm_up()
-    report = evaluate(predictor, table.split("test"), progress=progress)
+    report = evaluate(predictor, table.split("test"), slices=settings.data.slices, progress=progress)
     latency = measure_latency(predictor)
     available = len(table.rows("train"))
     learned = "" if fitted.num_train == available else f" It learned from {fitted.num_train:,} of {available:,} images."
     # Its memory is not told: the process still holds what the networks before it needed.
-    return Contestant(
+    contestant = Contestant(
         model=BASELINE,
         title="Without a network",
         sentence=SENTENCE + learned,
@@ -75,3 +78,4 @@ def measure_baseline(prepared: Prepared, settings: Settings, progress: Progress)
         slow_latency_ms=latency.slow,
         latency_count=latency.count,
     )
+    return contestant, predictor

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,18 @@ from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError, EyebrightError, ImageError, printable
 from eyebright.evaluation.compare import REPORT_VERSION, Comparison, Contestant
+from eyebright.evaluation.notebook_comparison import show_comparison
 from eyebright.evaluation.render import render_comparison
-from eyebright.evaluation.report import EvaluationReport
+from eyebright.evaluation.report import EvaluationReport, Example, Mistake
 from eyebright.jobs import runs
+from eyebright.jobs.measure import PREVIEW
 from eyebright.jobs.provenance import now
 from eyebright.jobs.runs import SampleRecord
 from eyebright.jobs.state import read_state
+from eyebright.jobs.trials import PLAN
 from eyebright.writing import write_text
+
+Shown = TypeVar("Shown", Mistake, Example)
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,10 @@ class ComparedReports:
 
     folder: Path
     comparison: Comparison
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: who is ahead, and the networks side by side."""
+        return show_comparison(self.comparison, self.folder / runs.REPORT_HTML)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,9 +98,10 @@ def compare_runs(
         notes=_notes(found),
         version=REPORT_VERSION,
     )
+    page = render_comparison(comparison, _reader(first), names=[record.name for record in first.tested])
     with runs.new_folder(None if out is None else Path(out), "compared") as folder:
         write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
-        write_text(folder / runs.REPORT_HTML, render_comparison(comparison, _reader(first)))
+        write_text(folder / runs.REPORT_HTML, page)
     return ComparedReports(folder, comparison)
 
 
@@ -120,7 +131,7 @@ def _read_run(folder: Path) -> _Measured:
     if state is not None and state.mean_average_precision is not None:
         raise DataError(f"{shown} learned several labels an image; earlier runs are compared for one label each")
     comparison = Comparison.from_dict(values)
-    baseline = next((c for c in comparison.contestants if not c.is_network), None)
+    baseline = next((c for c in comparison.contestants if not c.is_network), None) or _baseline_beside(folder)
     if path.parent != folder:
         mine = tuple(c for c in comparison.contestants if c.model == folder.resolve().name)
         if not mine:
@@ -136,6 +147,18 @@ def _read_run(folder: Path) -> _Measured:
     if len(tested) != comparison.contestants[0].report.num_samples:
         raise DataError(f"{shown}: {runs.SAMPLES} and {runs.REPORT_JSON} tell of different numbers of test images")
     return _Measured(folder=folder, comparison=comparison, tested=tested, baseline=baseline)
+
+
+def _baseline_beside(folder: Path) -> Contestant | None:
+    """The classifier without a network of the comparison that a run belongs to, if it was tested on the same images."""
+    beside = folder.resolve().parent
+    if not (beside / PLAN).is_file():
+        return None
+    try:
+        comparison = Comparison.from_dict(json.loads((beside / runs.REPORT_JSON).read_text(encoding="utf-8")))
+    except (OSError, ValueError, DataError):
+        return None
+    return None if comparison.folds else next((c for c in comparison.contestants if not c.is_network), None)
 
 
 def _one_baseline(found: Sequence[_Measured]) -> list[_Measured]:
@@ -163,18 +186,26 @@ def _aligned(first: _Measured, other: _Measured) -> EvaluationReport:
             f"{names[0]} and {names[1]} were tested on different images ({sum(apart.values()):,} of {len(ours):,} are "
             "not shared); compare runs of the same data and the same seed"
         )
-    if ours == theirs:
-        return report
     places: dict[tuple[str, tuple[str, ...]], list[int]] = defaultdict(list)
     for place, key in enumerate(theirs):
         places[key].append(place)
     order = [places[key].pop(0) for key in ours]
+    # What the other run calls an image may be another image in the first one's data, which are what the page shows.
+    ours_of = {other.tested[place].name: record.name for place, record in zip(order, first.tested, strict=True)}
     return replace(
         report,
+        mistakes=_renamed(report.mistakes, ours_of),
+        least_sure=_renamed(report.least_sure, ours_of),
+        most_unlike=_renamed(report.most_unlike, ours_of),
         correctness="".join(report.correctness[place] for place in order),
         labels=_reordered(report.labels, order),
         predicted=_reordered(report.predicted, order),
+        confidences=_reordered(report.confidences, order),
     )
+
+
+def _renamed(examples: Sequence[Shown], ours_of: Mapping[str, str]) -> tuple[Shown, ...]:
+    return tuple(replace(example, name=ours_of.get(example.name, "")) for example in examples)
 
 
 def _reordered(words: str, order: Sequence[int]) -> str:
@@ -223,7 +254,7 @@ def _reader(run: _Measured) -> Callable[[str], NDArray[np.uint8] | None]:
             content = store.read(name)
             if not isinstance(content, bytes) or hashlib.sha256(content).hexdigest() != digests[name]:
                 return None
-            return decode(content, name)
+            return decode(content, name, short_side=PREVIEW)
         except ImageError:
             return None
 

@@ -29,13 +29,14 @@ from eyebright.drawing.summary import Summary, draw_summary, summarise
 from eyebright.drawing.svg import write_svg
 from eyebright.drawing.trace import capture, shapes_only, trace
 from eyebright.drawing.volumes import draw_volumes
-from eyebright.errors import ModelError, OutputError, SettingsError, nearest, printable
+from eyebright.errors import ModelError, SettingsError, nearest, printable
 from eyebright.inference.predictor import softmax
+from eyebright.jobs.network import find_network, list_starters
 from eyebright.models.catalog import MODELS, ModelEntry, build_model, find_model
-from eyebright.models.published import STARTER_PACKAGE, list_weights
+from eyebright.models.published import STARTER_PACKAGE
 from eyebright.models.weights import load_pretrained
-from eyebright.preprocess import Preprocessing
-from eyebright.writing import refuse_existing, write_new
+from eyebright.preprocess import Preprocessing, in_colour
+from eyebright.writing import check_new, write_new
 
 Look = Literal["volumes", "flow", "table"]
 VIEWS: tuple[Look, ...] = get_args(Look)
@@ -175,14 +176,7 @@ def check_target(path: Path) -> str:
     Raises:
         OutputError: no such format is written, or there is such a file.
     """
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise OutputError(
-            f"{printable(str(path))}: drawings are written as {', '.join(FORMATS[:-1])} or {FORMATS[-1]}; "
-            "end the name in one of them"
-        )
-    refuse_existing(path)
-    return suffix
+    return check_new(path, FORMATS, "drawings are written")
 
 
 def _find(
@@ -194,27 +188,17 @@ def _find(
         return _Subject(trace(network, inputs if inputs is not None else [(3, SIZE, SIZE)]))
     if inputs is not None:
         raise SettingsError("inputs are for modules; a network given by name or folder takes one image, of this --size")
-    text = os.fspath(network)
-    if _is_folder(text):
-        return _find_run(Path(text), size)
-    entry = find_model(text)
+    entry = find_network(network)
+    if entry is None:
+        return _find_run(Path(network), size)
     is_cnn = entry.family == "cnn"
     side = size or (_CNN_SIZE if is_cnn else SIZE)
     return _Subject(_trace(entry, side, 3, num_classes=_CNN_CLASSES if is_cnn else 1000), entry)
 
 
-def _is_folder(text: str) -> bool:
-    """Whether a run is meant; a folder that only happens to be called like a network is not one."""
-    try:
-        find_model(text)
-    except ModelError:
-        return "/" in text or os.sep in text or Path(text).exists()
-    return False
-
-
 def _find_run(path: Path, size: int | None) -> _Subject:
     folder = find_bundle(path)
-    manifest = read_manifest(folder)
+    manifest = read_manifest(folder, files=False)  # a drawing shows shapes; a damaged file does not matter to it
     architecture = manifest.architecture
     entry = find_model(architecture.model)
     side = size or manifest.preprocessing.image_size
@@ -309,7 +293,7 @@ def _flow_through(subject: _Subject, image: Any) -> Flowing:
         shares = softmax(logits)[0]
         answers = tuple((class_names[i], float(shares[i])) for i in (-shares).argsort(kind="stable")[:_ANSWERS])
     name = os.path.basename(os.fsdecode(image)) if isinstance(image, str | os.PathLike) else "the image"
-    shown = seen[0].repeat(3, axis=2) if seen.shape[-1] == 1 else seen[0]
+    shown = in_colour(seen[0])
     return Flowing(name=name, image=shown, activations=activations, answers=answers, weights=weights, note=note)
 
 
@@ -321,7 +305,7 @@ def _with_weights(subject: _Subject) -> tuple[nn.Module, Preprocessing, tuple[st
         bundle = load_bundle(subject.run)
         return bundle.model, bundle.manifest.preprocessing, bundle.manifest.class_names, "the run's own weights", ""
     entry = subject.entry
-    starters = [name for name in MODELS if any(weights.url is None for weights in list_weights(name))]
+    starters = list_starters()
     if entry is None or entry.name not in starters:
         what = "a module of your own is drawn without one" if entry is None else f"{entry.name} has no starter weights"
         raise ModelError(f"no image can flow through: {what}; give the folder of a run, or {' or '.join(starters)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ def evaluate(
     data: Data,
     *,
     decisions: str | os.PathLike[str] | None = None,
+    slices: Sequence[str] = (),
     engine: str | None = None,
     progress: Progress | None = None,
 ) -> AnyReport:
@@ -39,20 +41,24 @@ def evaluate(
         run: a run's folder, or a bundle (which does not know what it was trained on: then nothing is left out).
         data: see `eyebright.train`.
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
+        slices: columns of the list of images (camera, site, day) for whose values to tell the accuracy; by default
+            every column of 2 to 50 values.
         engine: see `eyebright.load`.
         progress: is told how far it is, and asked whether to stop.
 
     Raises:
         BundleError: the classifier is damaged or absent.
-        DataError: the data have classes that it does not know, or nothing that it has not seen.
+        DataError: the data have classes that it does not know, nothing that it has not seen, or no such column.
     """
     progress = progress or SilentProgress()
     predictor, table = open_evaluation(run, data, decisions=decisions, engine=engine, progress=progress)
+    for column in slices:
+        table.find_column(column)
     predictor.warm_up()
     thresholds = predictor.manifest.thresholds
     if thresholds is not None:
         return evaluate_label_sets(predictor, table, thresholds, progress=progress)
-    return measure(predictor, table, progress=progress)
+    return measure(predictor, table, slices=slices, progress=progress)
 
 
 def open_evaluation(

@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.bundle.calibrated import read_calibration
-from eyebright.bundle.manifest import find_bundle
+from eyebright.bundle.engines import TORCH, read_engines
+from eyebright.bundle.manifest import Manifest, find_bundle
 from eyebright.bundle.store import LoadedBundle, load_bundle
-from eyebright.data.cache import read_squares
-from eyebright.data.decode import decode, decode_anything, decode_array
+from eyebright.calibration.novelty import unit_rows
+from eyebright.data.cache import iter_squares, read_squares
+from eyebright.data.decode import decode_anything
 from eyebright.data.disk_cache import SquareCache
 from eyebright.data.kept_files import FOLDER
+from eyebright.data.samples import SampleTable
 from eyebright.embedding.embed import embed
 from eyebright.errors import ImageError, OutputError, SettingsError, printable
 from eyebright.explanation.attribution import METHODS, Explanation, Method, SimilarImage
@@ -27,6 +30,7 @@ from eyebright.explanation.explain import Explainer, find_class, find_methods
 from eyebright.explanation.neighbours import find_nearest
 from eyebright.explanation.overlay import write_sheet
 from eyebright.explanation.page import Subject, render_explanations
+from eyebright.inference.load import choose_engine
 from eyebright.inference.predictor import Prediction, Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
@@ -36,8 +40,11 @@ from eyebright.jobs.prepare import prepare_again
 from eyebright.jobs.state import read_state
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
+from eyebright.preprocess import in_colour
 from eyebright.progress import Progress, SilentProgress
-from eyebright.writing import refuse_existing, write_new
+from eyebright.settings import load_settings
+from eyebright.training.settings import Settings
+from eyebright.writing import check_new, write_new
 
 FORMATS = (".html", ".png")
 MOST = 500
@@ -98,6 +105,7 @@ def explain(
     against: str | None = None,
     similar: bool | Data = False,
     piped: bytes = b"",
+    engine: str | None = None,
     out: str | os.PathLike[str] | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -110,10 +118,12 @@ def explain(
         methods: names of `METHODS`, "all", or "auto", which is the one that suits the network.
         layer: whose map Grad-CAM and its relatives draw; by default the deepest that is fine enough.
         label: the class to explain; by default each image's own answer.
-        against: the class to weigh it against; by default the likeliest other.
+        against: the class to weigh it against; by default the likeliest other, of several labels one that is no answer.
         similar: whether to find the training images that are most alike, which looks at all of them again; or where
             they are now.
         piped: the bytes of one image, or paths, where "-" is among the images.
+        engine: what gave the answers that these are explanations of; by default what `eyebright.load` takes. Only torch
+            has gradients, so it is asked anew, and where it is not torch that answered, the page says so.
         out: also write this .html file, or for one image this .png file.
         command: what the user typed, for the page.
         progress: is told how far it is, and asked whether to stop.
@@ -134,12 +144,14 @@ def explain(
     folder = Path(run)
     bundle = load_bundle(folder)
     manifest = bundle.manifest
+    calibration = read_calibration(find_bundle(folder), manifest)
     explainer = Explainer(
         bundle.model,
         manifest.preprocessing,
         manifest.class_names,
         layer=layer,
         several_labels=manifest.several_labels,
+        temperature=1.0 if calibration is None else calibration.temperature,
     )
     classes = explainer.class_names
     wanted = _Wanted(
@@ -152,27 +164,29 @@ def explain(
     count, decoded = _decode(images, piped, bundle)
     if out is not None:
         check_target(Path(out), count)
-    notes: tuple[str, ...] = ()
+    notes = _note_engine(folder, manifest, engine)
     if count > MOST:
-        notes = (f"The first {MOST:,} of {count:,} images are explained; a page holds no more.",)
+        notes = (f"The first {MOST:,} of {count:,} images are explained; a page holds no more.", *notes)
         progress.warn(notes[0])
         count, decoded = MOST, islice(decoded, MOST)
-    calibration = read_calibration(find_bundle(folder), manifest)
     predictor = Predictor(TorchEngine(bundle.model, manifest.preprocessing), manifest, calibration)
     trained_on = None if similar is False else _training_images(folder, bundle, similar, progress)
-    explanations = []
+    explanations: list[Explanation] = []
+    squares: dict[int, NDArray[np.uint8]] = {}
     progress.start("explaining", count)
     for name, square in decoded:
         if progress.stop_requested:
             raise KeyboardInterrupt
         if count == 1 and isinstance(square, ImageError):
             raise square
-        explanation = _explain_one(name, square, predictor, explainer, wanted)
         if trained_on is not None and not isinstance(square, ImageError):
-            explanation = replace(explanation, similar=trained_on.nearest(square, explanation.name))
-        explanations.append(explanation)
+            squares[len(explanations)] = square
+        explanations.append(_explain_one(name, square, predictor, explainer, wanted))
         progress.advance(len(explanations))
     progress.finish()
+    if trained_on is not None and squares:
+        for place, similar_images in zip(squares, trained_on.nearest(list(squares.values())), strict=True):
+            explanations[place] = replace(explanations[place], similar=similar_images)
     explained = Explained(
         explanations=tuple(explanations),
         subject=replace(_subject(folder, bundle, explainer, layer is None, command), notes=notes),
@@ -192,15 +206,21 @@ def check_target(path: Path, count: int) -> str:
     Raises:
         OutputError: no such format is written, or there is such a file.
     """
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise OutputError(
-            f"{printable(str(path))}: explanations are written as .html or .png; end the name in one of them"
-        )
+    suffix = check_new(path, FORMATS, "explanations are written")
     if suffix == ".png" and count > 1:
         raise OutputError(f"{printable(str(path))}: a .png shows one image, and there are {count:,}; write .html")
-    refuse_existing(path)
     return suffix
+
+
+def _note_engine(folder: Path, manifest: Manifest, engine: str | None) -> tuple[str, ...]:
+    """That the answers may be others than those explained, where another engine gives them."""
+    answered = engine or choose_engine(read_engines(find_bundle(folder), manifest))
+    if answered == TORCH:
+        return ()
+    return (
+        f"Explained is what torch answers; {answered}, which predict uses here, may differ a little from it. With "
+        "--engine torch both are the same.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,18 +242,9 @@ def _decode(
         return 1, iter([("the image", preprocessing.square(pixels))])
     store, names = find_images(images, piped)
 
-    def read(name: str) -> NDArray[np.uint8] | ImageError:
-        try:
-            content = store.read(name)
-            if isinstance(content, bytes):
-                pixels = decode(content, store.locate(name), short_side=preprocessing.short_side)
-            else:
-                pixels = decode_array(content, store.locate(name))
-            return preprocessing.square(pixels)
-        except ImageError as error:
-            return error
-
-    return len(names), ((store.locate(name), read(name)) for name in names)
+    batches = iter_squares(store, names, preprocessing, batch_size=1)
+    found = zip(map(store.locate, names), (errors.get(0, squares[0]) for squares, errors in batches), strict=True)
+    return len(names), found
 
 
 def _explain_one(
@@ -243,44 +254,67 @@ def _explain_one(
         unread = Prediction(name=name, label=None, confidence=None, probabilities={}, error=square.reason)
         return Explanation(prediction=unread, image=None, label="")
     prediction = replace(predictor.predict_square(square), name=name)
-    ranked = [explainer.class_names.index(known) for known in prediction.probabilities]
-    label = ranked[0] if wanted.label is None else wanted.label
-    against = next(other for other in ranked if other != label) if wanted.against is None else wanted.against
+    label = explainer.class_names.index(next(iter(prediction.probabilities))) if wanted.label is None else wanted.label
+    against = wanted.against
+    if against is None:
+        against = _choose_against(prediction, label, explainer.class_names, predictor.manifest.several_labels)
     image = explainer.prepare(square)
     maps = [explainer.attribute(image, label, method=method) for method in wanted.methods]
-    contrast = None if against == label else explainer.attribute(image, label, against=against)
+    contrast = None if against in (None, label) else explainer.attribute(image, label, against=against)
     seen = predictor.preprocessing.crop(square[None])[0]
     return Explanation(
         prediction=prediction,
-        image=seen.repeat(3, axis=2) if seen.shape[-1] == 1 else seen,
+        image=in_colour(seen),
         label=explainer.class_names[label],
-        maps=tuple(explainer.judge(image, attribution) for attribution in maps),
+        maps=explainer.judge_all(image, maps),
         contrast=contrast,
     )
 
 
-@dataclass(frozen=True, eq=False)
+def _choose_against(prediction: Prediction, label: int, class_names: Sequence[str], several: bool) -> int | None:
+    """The likeliest other class; where an image may have several, "why not round?" is no question if it is round."""
+    skipped = {class_names[label], *(prediction.labels if several else ())}
+    return next((class_names.index(name) for name in prediction.probabilities if name not in skipped), None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class _TrainingImages:
-    """What a run was trained on, as the network sees it."""
+    """M images that a run was trained on, as the network sees them."""
 
     bundle: LoadedBundle
-    names: tuple[str, ...]
-    labels: tuple[str, ...]
-    squares: NDArray[np.uint8]
+    table: SampleTable
+    images: NDArray[np.uint8]
+    """(N, R, R, C), which may be mapped from a file: only the rows that are shown are to be read."""
+    rows: NDArray[np.int64]
+    """(M,) those of them that could be read."""
     embeddings: NDArray[np.float32]
+    """(M, D) rows of length 1."""
 
-    def nearest(self, square: NDArray[np.uint8], name: str) -> tuple[SimilarImage, ...]:
-        """The images most like a square (R, R, C), without itself."""
+    def nearest(self, squares: Sequence[NDArray[np.uint8]]) -> list[tuple[SimilarImage, ...]]:
+        """The images most like each square (R, R, C), without itself."""
+        own = embed(self.bundle.model, np.stack(squares), np.arange(len(squares)), self.bundle.manifest.preprocessing)
+        return [
+            self._show(square, find_nearest(embedding, self.embeddings, SIMILAR + 1))
+            for square, embedding in zip(squares, unit_rows(own), strict=True)
+        ]
+
+    def _show(self, square: NDArray[np.uint8], found: Sequence[tuple[int, float]]) -> tuple[SimilarImage, ...]:
         preprocessing = self.bundle.manifest.preprocessing
-        own = embed(self.bundle.model, square[None], np.zeros(1, np.int64), preprocessing)[0]
-        found = []
-        for row, similarity in find_nearest(own, self.embeddings, SIMILAR + 1):
-            if np.array_equal(self.squares[row], square):
+        shown = []
+        for place, similarity in found:
+            row = int(self.rows[place])
+            if np.array_equal(self.images[row], square):
                 continue  # the image itself
-            seen = preprocessing.crop(self.squares[row][None])[0]
-            shown = seen.repeat(3, axis=2) if seen.shape[-1] == 1 else seen
-            found.append(SimilarImage(name=self.names[row], label=self.labels[row], similarity=similarity, image=shown))
-        return tuple(found[:SIMILAR])
+            seen = preprocessing.crop(self.images[row][None])[0]
+            shown.append(
+                SimilarImage(
+                    name=self.table.store.locate(self.table.names[row]),
+                    label=", ".join(self.table.labels_of(row)),
+                    similarity=similarity,
+                    image=in_colour(seen),
+                )
+            )
+        return tuple(shown[:SIMILAR])
 
 
 def _training_images(folder: Path, bundle: LoadedBundle, similar: bool | Data, progress: Progress) -> _TrainingImages:
@@ -292,17 +326,20 @@ def _training_images(folder: Path, bundle: LoadedBundle, similar: bool | Data, p
             "--similar out, or give the folder of a run"
         )
     records = [record for record in runs.read_sample_records(folder / runs.SAMPLES) if record.split == "train"]
-    table = prepare_again(data, records, progress).table
+    prepared = prepare_again(data, records, progress)
     preprocessing = bundle.manifest.preprocessing
-    squares = read_squares(table, preprocessing, progress=progress, cache=SquareCache(cache_folder() / FOLDER))
+    cached = load_settings(Settings, file=folder / runs.SETTINGS).data.cache
+    squares = read_squares(
+        prepared.table,
+        preprocessing,
+        progress=progress,
+        digests=prepared.digests,
+        cache=SquareCache(cache_folder() / FOLDER) if cached else None,
+    )
     rows = np.flatnonzero(squares.readable)
     embeddings = embed(bundle.model, squares.images, rows, preprocessing, progress=progress)
     return _TrainingImages(
-        bundle,
-        tuple(table.store.locate(table.names[row]) for row in rows),
-        tuple(table.classes[table.labels[row]] for row in rows),
-        squares.images[rows],
-        embeddings,
+        bundle=bundle, table=prepared.table, images=squares.images, rows=rows, embeddings=unit_rows(embeddings)
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from eyebright.bundle.store import load_bundle
 from eyebright.data.cache import iter_squares
@@ -18,11 +19,12 @@ from eyebright.data.decode import decode_anything
 from eyebright.data.samples import SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.drawing.activations import picture_activation
-from eyebright.errors import DataError, ModelError, OutputError, SettingsError, printable
+from eyebright.errors import DataError, ModelError, SettingsError, printable
 from eyebright.explanation.features import (
     BATCH,
     FeatureReader,
     choose_channels,
+    first_filters,
     measure_stages,
     outline,
     parse_channels,
@@ -30,19 +32,21 @@ from eyebright.explanation.features import (
 from eyebright.explanation.features_page import Exciting, Features, ShownChannel, ShownStage, render_features
 from eyebright.explanation.maximise import STEPS, maximise
 from eyebright.jobs.given import Data, describe_data
+from eyebright.jobs.network import find_network, list_starters
 from eyebright.jobs.state import read_state
-from eyebright.models.catalog import MODELS, find_model
-from eyebright.models.published import list_weights
+from eyebright.models.catalog import find_model
 from eyebright.models.weights import load_pretrained
-from eyebright.preprocess import Preprocessing
+from eyebright.preprocess import Preprocessing, in_colour
 from eyebright.progress import Progress, SilentProgress
-from eyebright.writing import refuse_existing, write_new
+from eyebright.writing import check_new, write_new
 
 CHANNELS = 4
 """Of each stage, where none are asked for."""
 MOST_IMAGES = 400
 """Of a data set, taken evenly."""
 EXCITING = 6
+_NAMED = 5
+"""Images that could not be read and are called by name."""
 _PAINTED = 112
 """Side of a painted picture in pixels, or what the network sees if that is less."""
 
@@ -78,7 +82,7 @@ class LearnedFeatures:
 @dataclass(frozen=True, kw_only=True)
 class _Subject:
     title: str
-    reader: FeatureReader
+    model: nn.Module
     preprocessing: Preprocessing
     data: Data | None
     """What it was trained on, if that is still there."""
@@ -107,7 +111,7 @@ def features(
 
     Raises:
         BundleError: the run is damaged or absent.
-        ModelError: a network without starter weights.
+        ModelError: no such network, or one without starter weights.
         SettingsError: no such stage or channel, or steps below zero.
         DataError: the data can't be used.
         ImageError: the image can't be read.
@@ -119,7 +123,7 @@ def features(
     if not 0 <= steps <= 10_000:
         raise SettingsError(f"{steps} steps of painting are not possible; give 0 (none) to 10000")
     subject = _find(network)
-    reader, preprocessing = subject.reader, subject.preprocessing
+    reader, preprocessing = FeatureReader(subject.model), subject.preprocessing
     sizes = measure_stages(reader.network, preprocessing.image_size)
     asked = parse_channels(tuple(channels), {stage: size[0] for stage, size in sizes.items()})
     seen, answers, name = None, None, ""
@@ -129,7 +133,10 @@ def features(
         answers = {stage: found[0] for stage, found in reader.read(preprocessing.normalise(seen)).items()}
         name = os.path.basename(os.fsdecode(image)) if isinstance(image, str | os.PathLike) else "the image"
     table, notes = _data_of(subject, data)
-    peaks = None if table is None else _respond(reader, table, preprocessing, progress)
+    peaks = None
+    if table is not None:
+        peaks, table, more = _respond(reader, table, preprocessing, progress)
+        notes += more
     stages = []
     chosen = {
         stage: asked.get(stage, ()) if asked else _choose(stage, sizes[stage][0], peaks, answers)
@@ -151,14 +158,14 @@ def features(
                 shown=shown[stage],
             )
         )
-    filters_of, filters = reader.filters()
+    filters_of, filters = first_filters(subject.model)
     learned = LearnedFeatures(
         features=Features(
             subject=subject.title,
             filters_of=filters_of,
             filters=filters,
             image_name=name,
-            image=None if seen is None else _in_colour(seen[0]),
+            image=None if seen is None else in_colour(seen[0]),
             data="" if table is None else describe_data(data if data is not None else subject.data or ""),
             num_images=0 if table is None else len(table),
             stages=tuple(stages),
@@ -176,19 +183,13 @@ def check_target(path: Path) -> None:
     Raises:
         OutputError: it is not .html, or there is such a file.
     """
-    if path.suffix.lower() != ".html":
-        raise OutputError(f"{printable(str(path))}: features are shown on a page; end the name in .html")
-    refuse_existing(path)
+    check_new(path, (".html",), "features are shown")
 
 
 def _find(network: str | os.PathLike[str]) -> _Subject:
-    path = Path(network)
-    try:
-        entry = None if path.exists() or len(path.parts) > 1 else find_model(os.fspath(network))
-    except ModelError:
-        entry = None
+    entry = find_network(network)
     if entry is not None:
-        starters = [name for name in MODELS if any(weights.url is None for weights in list_weights(name))]
+        starters = list_starters()
         if entry.name not in starters:
             raise ModelError(
                 f"{entry.name} has no starter weights, so there is nothing that it has learned; give the folder of a "
@@ -196,12 +197,13 @@ def _find(network: str | os.PathLike[str]) -> _Subject:
             )
         loaded = load_pretrained(entry.name, "starter", num_classes=1000)
         title = f"{entry.title}, starter weights"
-        return _Subject(title=title, reader=FeatureReader(loaded.model), preprocessing=loaded.preprocessing, data=None)
+        return _Subject(title=title, model=loaded.model, preprocessing=loaded.preprocessing, data=None)
+    path = Path(network)
     bundle = load_bundle(path)
     state = read_state(path)
     return _Subject(
         title=f"{find_model(bundle.manifest.architecture.model).title} of {printable(path.resolve().name)}",
-        reader=FeatureReader(bundle.model),
+        model=bundle.model,
         preprocessing=bundle.manifest.preprocessing,
         data=None if state is None else state.data,
     )
@@ -224,19 +226,33 @@ def _data_of(subject: _Subject, data: Data | None) -> tuple[SampleTable | None, 
 
 def _respond(
     reader: FeatureReader, table: SampleTable, preprocessing: Preprocessing, progress: Progress
-) -> dict[str, NDArray[np.float32]]:
+) -> tuple[dict[str, NDArray[np.float32]] | None, SampleTable | None, tuple[str, ...]]:
+    """What excites each channel how much, of which samples that is known, and which could not be read."""
     progress.start("looking at the images", len(table))
+    readable: list[int] = []
+    unreadable: list[int] = []
 
     def batches() -> Iterator[NDArray[np.float32]]:
-        for squares, _ in iter_squares(table.store, table.names, preprocessing, batch_size=BATCH):
+        start = 0
+        for squares, errors in iter_squares(table.store, table.names, preprocessing, batch_size=BATCH):
             if progress.stop_requested:
                 raise KeyboardInterrupt
-            # An image that can't be read is all zeros: grey excites no channel more than a real image does.
-            yield preprocessing.normalise(preprocessing.crop(squares))
+            # An image that can't be read is all zeros, which is black: an image like others to the network.
+            places = [place for place in range(len(squares)) if place not in errors]
+            readable.extend(start + place for place in places)
+            unreadable.extend(start + place for place in errors)
+            start += len(squares)
+            if places:
+                yield preprocessing.normalise(preprocessing.crop(squares[places]))
 
-    found = reader.respond(batches(), progress.advance)
+    found = reader.respond(batches(), lambda _: progress.advance(len(readable) + len(unreadable)))
     progress.finish()
-    return found
+    notes: tuple[str, ...] = ()
+    if unreadable:
+        names = [table.store.locate(table.names[row]) for row in unreadable]
+        listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else "")
+        notes = (f"{len(names):,} of {len(table):,} images could not be read and take no part: {listed}.",)
+    return (found, table.take(readable), notes) if readable else (None, None, notes)
 
 
 def _choose(
@@ -274,6 +290,9 @@ def _show_channels(
         if progress.stop_requested:
             raise KeyboardInterrupt
 
+    exciting = {}
+    if peaks is not None and table is not None:
+        exciting = _find_exciting(reader, preprocessing, chosen, peaks, table)
     shown = {}
     for stage, numbers in chosen.items():
         painted: dict[int, NDArray[np.uint8] | None] = {}
@@ -282,14 +301,11 @@ def _show_channels(
                 reader.network, stage, numbers, preprocessing, side=side, steps=steps, step_done=step_done
             )
             painted = dict(zip(numbers, pictures, strict=True))
-        exciting = {}
-        if peaks is not None and table is not None:
-            exciting = _find_exciting(reader, preprocessing, stage, numbers, peaks[stage], table)
         shown[stage] = tuple(
             ShownChannel(
                 number=number,
                 painted=painted.get(number),
-                exciting=exciting.get(number, ()),
+                exciting=exciting.get((stage, number), ()),
                 is_deaf=number in painted and painted[number] is None,
             )
             for number in numbers
@@ -301,44 +317,44 @@ def _show_channels(
 def _find_exciting(
     reader: FeatureReader,
     preprocessing: Preprocessing,
-    stage: str,
-    numbers: Sequence[int],
-    peaks: NDArray[np.float32],
+    chosen: Mapping[str, Sequence[int]],
+    peaks: Mapping[str, NDArray[np.float32]],
     table: SampleTable,
-) -> dict[int, tuple[Exciting, ...]]:
-    best = {number: np.argsort(-peaks[:, number], kind="stable")[:EXCITING] for number in numbers}
-    best = {number: rows[peaks[rows, number] > 0] for number, rows in best.items()}
-    rows = sorted({int(row) for found in best.values() for row in found})
-    if not rows:
-        return {}
+) -> dict[tuple[str, int], tuple[Exciting, ...]]:
+    """Stage and channel -> the images that excite it most; each image is read once, however many it excites."""
+    best: dict[tuple[str, int], list[int]] = {}
+    for stage, numbers in chosen.items():
+        for number in numbers:
+            strength = peaks[stage][:, number]
+            order = np.argsort(-strength, kind="stable")[:EXCITING]
+            best[stage, number] = [int(row) for row in order if strength[row] > 0]
+    rows = sorted({row for found in best.values() for row in found})
     names = [table.names[row] for row in rows]
     seen: dict[int, NDArray[np.uint8]] = {}
-    maps: dict[int, NDArray[np.float32]] = {}
+    boxes: dict[tuple[str, int, int], tuple[int, int, int, int]] = {}
+    side = preprocessing.image_size
     done = 0
     for squares, errors in iter_squares(table.store, names, preprocessing, batch_size=BATCH):
         images = preprocessing.crop(squares)
-        answers = reader.read(preprocessing.normalise(images))[stage]
-        for place in range(len(images)):
-            if place not in errors:
-                seen[rows[done + place]] = images[place]
-                maps[rows[done + place]] = answers[place][list(numbers)]
+        answers = reader.read(preprocessing.normalise(images))
+        for place, row in enumerate(rows[done : done + len(images)]):
+            if place in errors:
+                continue
+            seen[row] = images[place]
+            for (stage, number), found in best.items():
+                if row in found:
+                    boxes[stage, number, row] = outline(answers[stage][place, number], side, max(1, side // 8))
         done += len(images)
-    side = preprocessing.image_size
     return {
-        number: tuple(
+        (stage, number): tuple(
             Exciting(
                 name=table.store.locate(table.names[row]),
-                label=table.classes[table.labels[row]],
-                image=_in_colour(seen[row]),
-                box=outline(maps[row][place], side, max(1, side // 8)),
-                peak=float(peaks[row, number]),
+                labels=table.labels_of(row),
+                image=in_colour(seen[row]),
+                box=boxes[stage, number, row],
             )
-            for row in (int(row) for row in best[number])
+            for row in found
             if row in seen
         )
-        for place, number in enumerate(numbers)
+        for (stage, number), found in best.items()
     }
-
-
-def _in_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return image.repeat(3, axis=2) if image.shape[-1] == 1 else image

@@ -74,6 +74,8 @@ def fit_network(
         KeyboardInterrupt: stopped before there was a network to keep, or while it was measured; what there is is kept.
     """
     table = prepared.table
+    for column in settings.data.slices:
+        table.find_column(column)  # before hours are spent
     keeper = watch = None
     if run is not None:
         write_text(run.folder / runs.SAMPLES, runs.spell_samples(table, prepared.digests))
@@ -106,7 +108,9 @@ def fit_network(
     predictor.warm_up()
     sharded = ShardedPredictor(predictor, ranks)
     with watch_memory() as predicting_memory:
-        found = measure_test(sharded, table, several_labels=trained.several_labels, progress=progress)
+        found = measure_test(
+            sharded, table, several_labels=trained.several_labels, slices=settings.data.slices, progress=progress
+        )
     if run is None or bundle is None or keeper is None:
         return None
     latency = measure_latency(predictor)

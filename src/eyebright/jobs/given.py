@@ -24,13 +24,22 @@ def describe_data(data: Data) -> str:
     return "arrays" if isinstance(data, tuple) else "table"
 
 
-def image_reader(table: SampleTable) -> Callable[[str], NDArray[np.uint8] | None]:
-    """What reads a table's images for a page: a name -> (H, W, 3), or None where it can't be shown."""
+def image_reader(table: SampleTable, *, short_side: int = 0) -> Callable[[str], NDArray[np.uint8] | None]:
+    """What reads a table's images for a page: a name -> (H, W, 3), or None where it can't be shown.
+
+    Args:
+        table: of the images.
+        short_side: how many pixels of the shorter side are needed, see `decode`; 0 for all.
+    """
 
     def read(name: str) -> NDArray[np.uint8] | None:
         try:
             content = table.store.read(name)
-            return decode(content, name) if isinstance(content, bytes) else decode_array(content, name)
+            return (
+                decode(content, name, short_side=short_side)
+                if isinstance(content, bytes)
+                else decode_array(content, name)
+            )
         except ImageError:
             return None
 

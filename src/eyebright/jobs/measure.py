@@ -36,6 +36,8 @@ from eyebright.training.history import EpochRecord
 from eyebright.training.train import TrainedNetwork
 from eyebright.writing import write_text, writing
 
+PREVIEW = 192
+"""Pixels of an image's shorter side that a page's small pictures need."""
 CARD = "README.md"
 """In a bundle: what Hugging Face shows first."""
 
@@ -57,7 +59,12 @@ class Measured:
 
 
 def measure_test(
-    predictor: SamplePredictor, table: SampleTable, *, several_labels: bool, progress: Progress
+    predictor: SamplePredictor,
+    table: SampleTable,
+    *,
+    several_labels: bool,
+    slices: Sequence[str] = (),
+    progress: Progress,
 ) -> Measured:
     """Let a classifier answer for the test samples; where an image may have several classes, choose thresholds first.
 
@@ -65,11 +72,12 @@ def measure_test(
         predictor: the classifier.
         table: with every sample in a split.
         several_labels: whether an image may have several classes.
+        slices: columns for whose values to tell the accuracy, where it has one.
         progress: told how far it is.
     """
     test = table.split("test")
     if not several_labels:
-        return Measured(report=evaluate(predictor, test, progress=progress))
+        return Measured(report=evaluate(predictor, test, slices=slices, progress=progress))
     val = table.split("val").with_classes(predictor.class_names)
     said = predictor.predict_samples(val.store, val.names, progress=progress)
     read = [row for row in range(len(val)) if row not in said.errors]
@@ -167,10 +175,10 @@ def write_report(folder: Path, comparison: AnyComparison, table: SampleTable, *,
         table: of the images to show.
         of_run: whether the page speaks of one run, and not of a comparison.
     """
-    read = image_reader(table)
+    read = image_reader(table, short_side=PREVIEW)
     if isinstance(comparison, LabelSetsComparison):
         page = render_label_sets(comparison, read, of_run=of_run)
     else:
-        page = (render_run if of_run else render_comparison)(comparison, read)
+        page = (render_run if of_run else render_comparison)(comparison, read, names=table.split("test").names)
     write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")
     write_text(folder / runs.REPORT_HTML, page)

@@ -14,7 +14,7 @@ from typing import Any, TextIO, final
 
 from numpy.typing import NDArray
 
-from eyebright.bulk.formats import JSON_LINES, choose_format, join_parts, spell_json
+from eyebright.bulk.formats import CSV, JSON_LINES, choose_format, join_parts, spell_json
 from eyebright.bulk.shards import Shards
 from eyebright.bundle.manifest import WEIGHTS
 from eyebright.calibration.calibration import Promises
@@ -219,13 +219,23 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], class_names
 def _write_shards(shards: Shards, predictions: Iterator[Prediction], class_names: Sequence[str], kind: str) -> int:
     """Answers part by part; how many there were."""
     total = 0
-    while part := list(islice(predictions, SHARD_IMAGES)):
+    while True:
         text = io.StringIO(newline="")
-        write = _write_json_lines if kind == JSON_LINES else write_csv
-        count, errors = write(text, part, class_names)
+        # As they come: an answer holds a number for each class by name, many times the size of its line.
+        count, errors = _write_part(text, islice(predictions, SHARD_IMAGES), class_names, kind)
+        if count == 0:
+            return total
         shards.add(text.getvalue().encode("utf-8", "surrogateescape"), errors=errors)
         total += count
-    return total
+
+
+def _write_part(
+    file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str], kind: str
+) -> tuple[int, int]:
+    """As text of one kind; Parquet's is CSV on its way, and its names are themselves."""
+    if kind == JSON_LINES:
+        return _write_json_lines(file, predictions, class_names)
+    return write_csv(file, predictions, class_names, inert=kind == CSV)
 
 
 def _header(class_names: Sequence[str], kind: str) -> bytes:
@@ -253,11 +263,15 @@ def _digest(names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str]) -> tuple[int, int]:
+def write_csv(
+    file: TextIO, predictions: Iterable[Prediction], class_names: Sequence[str], *, inert: bool = True
+) -> tuple[int, int]:
     """Answers as CSV into an open file; returns how many there are, and how many of them are errors.
 
-    A name that a spreadsheet would take for a formula gets an apostrophe in front; JSON lines keep it as it is.
+    A name that a spreadsheet would take for a formula gets an apostrophe in front, unless it is no spreadsheet that
+    reads the file (`inert=False`); JSON lines and Parquet keep it as it is.
     """
+    spell = _inert if inert else str
     writer = csv.writer(file)
     writer.writerow(["path", "label", "confidence", "unsure", "set", "error", *(f"p:{name}" for name in class_names)])
     total = errors = 0
@@ -265,11 +279,11 @@ def write_csv(file: TextIO, predictions: Iterable[Prediction], class_names: Sequ
         total += 1
         if answer.error is not None:
             errors += 1
-            writer.writerow([_inert(answer.name), "", "", "", "", _inert(answer.error), *("" for _ in class_names)])
+            writer.writerow([spell(answer.name), "", "", "", "", spell(answer.error), *("" for _ in class_names)])
             continue
         shares = (f"{answer.probabilities[name]:.6f}" for name in class_names)
-        name, inside = _inert(answer.name), _inert(BETWEEN_LABELS.join(answer.set))
-        label, confidence = _inert(BETWEEN_LABELS.join(answer.labels)), answer.confidence
+        name, inside = spell(answer.name), spell(BETWEEN_LABELS.join(answer.set))
+        label, confidence = spell(BETWEEN_LABELS.join(answer.labels)), answer.confidence
         sure = "" if confidence is None else f"{confidence:.6f}"
         writer.writerow([name, label, sure, answer.unsure or "", inside, "", *shares])
     return total, errors

@@ -43,24 +43,37 @@ def prepare(
     data: Data, settings: Settings, progress: Progress, *, decisions: str | os.PathLike[str] | None = None
 ) -> Prepared:
     """The data as a table with splits, as decided; what was noticed is said."""
-    table = read_samples(data)
-    _require_plain_names(table)
-    decided = None if decisions is None else decide(table, decisions, progress)
-    if decided is not None:
-        table = decided.applied.table
-    digests = digest_table(table, progress=progress) if decided is None else decided.digests
+    read = read_decided(data, settings, progress, decisions=decisions)
+    table = read.table
     table = assign_splits(
         table,
         seed=settings.seed,
         val_fraction=settings.data.val_fraction,
         test_fraction=settings.data.test_fraction,
-        digests=digests,
-        together=_group_near_duplicates(table, digests, settings, progress),
+        digests=read.digests,
+        together=group_near_duplicates(table, read.digests, settings, progress),
     )
     counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
         progress.warn(note)
+    return replace(read, table=table)
+
+
+def read_decided(
+    data: Data, settings: Settings, progress: Progress, *, decisions: str | os.PathLike[str] | None = None
+) -> Prepared:
+    """The data as a table, as decided, with the splits that they bring."""
+    table = read_samples(data)
+    _require_plain_names(table)
+    for column in settings.data.slices:
+        table.find_column(column)
+    if settings.data.slices and table.label_sets is not None:
+        progress.warn("accuracy by columns is told only for images of one label each")
+    decided = None if decisions is None else decide(table, decisions, progress)
+    if decided is not None:
+        table = decided.applied.table
+    digests = digest_table(table, progress=progress) if decided is None else decided.digests
     return Prepared(table=table, digests=digests, decided=decided)
 
 
@@ -74,7 +87,7 @@ def _require_plain_names(table: SampleTable) -> None:
         )
 
 
-def _group_near_duplicates(
+def group_near_duplicates(
     table: SampleTable, digests: Sequence[str], settings: Settings, progress: Progress
 ) -> list[list[int]]:
     """Rows that show the same image and must not be parted; none where the data bring all splits."""
@@ -115,7 +128,7 @@ def prepare_again(data: Data, records: Sequence[SampleRecord], progress: Progres
     classes = tuple(sorted({label for record in records for label in record.labels}))
     number = {name: label for label, name in enumerate(classes)}
     several = None
-    if table.label_sets is not None:
+    if table.label_sets is not None or any(len(record.labels) > 1 for record in records):
         several = np.zeros((len(records), len(classes)), dtype=np.bool_)
         for row, record in enumerate(records):
             several[row, [number[label] for label in record.labels]] = True

@@ -95,6 +95,7 @@ def measure_robustness(
         every = few
         if few.drawn_from > MOST_IMAGES:
             every = read_labelled(table, predictor.preprocessing, most=len(table), seed=seed, progress=progress)
+        predictor.warm_up()  # or the first view would seem to cost what only beginning does
         views = evaluate_views(predictor.predict_squares, every, progress=progress)
     return Robustness(
         corruptions=report,
@@ -112,23 +113,24 @@ def write_robustness(path: Path, found: Robustness) -> None:
         SettingsError: another suffix, or a page without corruptions to show.
         OutputError: it can't be written.
     """
-    check_suffix(path)
+    check_suffix(path, corruptions=found.corruptions is not None)
     if path.suffix.lower() == ".json":
         write_text(path, json.dumps(found.to_dict(), indent=1) + "\n")
         return
-    if found.corruptions is None:
-        raise SettingsError(
-            f"a page shows corruptions; ask for --corruptions too, or end {printable(str(path))} in .json"
-        )
+    assert found.corruptions is not None
     page = render_robustness(found.corruptions, found.example, found.views, name=found.name, data=found.data)
     write_text(path, page)
 
 
-def check_suffix(path: Path) -> None:
+def check_suffix(path: Path, *, corruptions: bool) -> None:
     """Refuse a file that could not be written, before the work is done.
 
     Raises:
-        SettingsError: the suffix is neither .html nor .json.
+        SettingsError: the suffix is neither .html nor .json, or a page would have no corruptions to show.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise SettingsError(f"{printable(str(path))} should end in .html or .json, which says how it is written")
+    if path.suffix.lower() == ".html" and not corruptions:
+        raise SettingsError(
+            f"a page shows corruptions; ask for --corruptions too, or end {printable(str(path))} in .json"
+        )

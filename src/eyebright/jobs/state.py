@@ -7,22 +7,17 @@ says "running" while nobody holds its lock was interrupted.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
 
 from eyebright.errors import CheckpointError, EyebrightError, printable
 from eyebright.jobs.provenance import now
 from eyebright.jobs.runs import BUNDLE, CHECKPOINTS, DECISIONS, HISTORY, SAMPLES, SETTINGS
+from eyebright.locking import is_locked, locked
 from eyebright.writing import write_text
-
-try:
-    import fcntl
-except ImportError:  # Windows: there, two processes on one run are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 STATE = "run.json"
 LOCK = ".lock"
@@ -74,7 +69,7 @@ def read_state(folder: Path) -> RunState | None:
         state = RunState(**{key: value for key, value in values.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    if state.state == "running" and not _is_locked(folder):
+    if state.state == "running" and not is_locked(folder / LOCK):
         return replace(state, state="interrupted")
     return state
 
@@ -127,8 +122,7 @@ def open_run(folder: Path, state: RunState) -> Iterator[OpenRun]:
         CheckpointError: another process has the run in hand.
         OutputError: `run.json` can't be written.
     """
-    lock = _lock(folder)
-    try:
+    with _lock(folder):
         run = OpenRun(folder, replace(state, state="running", error=None))
         write_state(folder, run.state)
         try:
@@ -144,11 +138,6 @@ def open_run(folder: Path, state: RunState) -> Iterator[OpenRun]:
         except BaseException as error:
             run.fail(f"{type(error).__name__}: {error}")
             raise
-    finally:
-        if lock is not None:
-            with suppress(OSError):
-                (folder / LOCK).unlink()
-            lock.close()
 
 
 def _forget_if_empty(run: OpenRun) -> None:
@@ -160,37 +149,17 @@ def _forget_if_empty(run: OpenRun) -> None:
             (run.folder / name).unlink(missing_ok=True)
 
 
-def _lock(folder: Path) -> IO[bytes] | None:
-    """The run's lock, held until it is closed or the process ends."""
-    if fcntl is None:
-        return None
-    path = folder / LOCK
-    while True:
-        file = path.open("ab")
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """The run's lock, held while the block runs or until the process ends."""
+    with ExitStack() as held:
         try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.close()
+            held.enter_context(locked(folder / LOCK, wait=False))
+        except BlockingIOError as error:
             raise CheckpointError(
                 f"another process is training in {printable(str(folder))} right now; wait for it, or stop it first"
             ) from error
-        with suppress(OSError):
-            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
-                return file
-        file.close()  # it was removed by its last holder in between
-
-
-def _is_locked(folder: Path) -> bool:
-    if fcntl is None:
-        return False
-    try:
-        with (folder / LOCK).open("rb") as file:
-            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+        yield
 
 
 def find_state(folders: Iterator[Path], wanted: Callable[[RunState], bool]) -> Path | None:

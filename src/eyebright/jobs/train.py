@@ -13,6 +13,7 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import CheckpointError, printable
 from eyebright.evaluation.label_sets import AnyReport
 from eyebright.evaluation.label_sets_compare import AnyContestant
+from eyebright.evaluation.notebook import show_in_notebook
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
@@ -43,6 +44,12 @@ class Run:
         """What the classifier achieved on the test samples; None if training was interrupted."""
         return None if self.contestant is None else self.contestant.report
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what it achieved, and where the whole report lies."""
+        if self.report is None:
+            return show_in_notebook(f"Interrupted; everything is kept in {self.folder}.", (), ())
+        return self.report._repr_html_() + show_in_notebook("", (), (), page=self.folder / runs.REPORT_HTML)
+
     @cached_property
     def predictor(self) -> Predictor:
         """The classifier, ready to answer."""
@@ -59,6 +66,7 @@ def train(
     settings: Settings | str | os.PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     decisions: str | os.PathLike[str] | None = None,
+    slices: Sequence[str] = (),
     command: str = "",
     progress: Progress | None = None,
 ) -> Run:
@@ -77,6 +85,8 @@ def train(
         settings: a `Settings` object or a TOML file.
         overrides: such as "training.lr=0.001"; they count more than `settings`.
         decisions: a decisions.csv, as the page of a check saves it: samples to leave out or to relabel.
+        slices: columns of a list of images (camera, site, day) for whose values to tell the accuracy; by default every
+            column of 2 to 50 values.
         command: what the user typed, for the report.
         progress: is told how far it is, and asked whether to stop: then all there is is kept, and `resume` goes on.
 
@@ -85,7 +95,7 @@ def train(
         KeyboardInterrupt: stopped before there was a network to keep.
     """
     progress = progress or SilentProgress()
-    chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed)
+    chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed, slices=slices)
     title = find_model(chosen.model).name
     name = describe_data(data)
     wanted = None if out is None else Path(out)
@@ -140,12 +150,17 @@ def resume(
     """
     progress = progress or SilentProgress()
     path = Path(folder)
-    settings = _settings_of(path, _state_of(path))
+    settings = settings_of(path, state_of(path))
     with join_ranks(choose_device(settings.training.device)) as ranks:
         return _go_on(path, data, command, ranks, progress)
 
 
-def _state_of(folder: Path) -> RunState:
+def state_of(folder: Path) -> RunState:
+    """What an unfinished run says of itself.
+
+    Raises:
+        CheckpointError: it is finished, or no run.
+    """
     state = read_state(folder)
     shown = printable(str(folder))
     if state is None:
@@ -158,12 +173,17 @@ def _state_of(folder: Path) -> RunState:
     return state
 
 
-def _settings_of(folder: Path, state: RunState) -> Settings:
-    """With what an earlier start has chosen, if it got so far; relative paths begin where the run was started."""
+def settings_of(folder: Path, state: RunState) -> Settings:
+    """The settings of a run that is gone on with; with what an earlier start has chosen, if it got so far."""
     file = folder / runs.SETTINGS
     settings = load_settings(Settings, file=file) if file.is_file() else load_settings(Settings, text=state.settings)
+    return settings_begun_in(settings, state.folder)
+
+
+def settings_begun_in(settings: Settings, folder: str) -> Settings:
+    """The same settings wherever we are now: relative paths begin where they were given."""
     weights, teacher = (
-        str(Path(state.folder) / path) if path and (Path(state.folder) / path).exists() else path
+        str(Path(folder) / path) if path and (Path(folder) / path).exists() else path
         for path in (settings.network.weights, settings.training.teacher)
     )
     return replace(
@@ -174,8 +194,8 @@ def _settings_of(folder: Path, state: RunState) -> Settings:
 
 
 def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress: Progress) -> Run:
-    state = _state_of(folder)
-    settings = _settings_of(folder, state)
+    state = state_of(folder)
+    settings = settings_of(folder, state)
     data = state.data if data is None else data
     if data is None:
         raise CheckpointError(
@@ -235,8 +255,9 @@ def choose_settings(
     model: str | None = None,
     effort: str | None = None,
     seed: int | None = None,
+    slices: Sequence[str] = (),
 ) -> Settings:
-    """Settings from an object or file, then overrides, then the arguments that are not None.
+    """Settings from an object or file, then overrides, then the arguments that are given.
 
     Raises:
         SettingsError: something unknown or out of range.
@@ -250,4 +271,5 @@ def choose_settings(
         model=values.model if model is None else model,
         effort=values.effort if effort is None else effort,
         seed=values.seed if seed is None else seed,
+        data=replace(values.data, slices=tuple(slices) or values.data.slices),
     )

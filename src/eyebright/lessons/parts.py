@@ -50,7 +50,7 @@ def number_grid(values: NDArray[np.float32] | NDArray[np.uint8], caption: str, *
     return f'<table class="grid"><caption>{caption}</caption><tbody>{"".join(rows)}</tbody></table>'
 
 
-def unit_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "") -> str:
+def unit_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Rows of text; the first cell is the row's name, the others are numbers."""
     head = "".join(
         f'<th scope="col"{_number(column)}>{markup.text(heading)}</th>' for column, heading in enumerate(headings)
@@ -59,9 +59,8 @@ def unit_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, captio
     for first, *rest in rows:
         cells = "".join(f'<td class="number">{markup.text(cell)}</td>' for cell in rest)
         body.append(f'<tr><th scope="row">{markup.text(first)}</th>{cells}</tr>')
-    said = f"<caption>{markup.text(caption)}</caption>" if caption else ""
-    table = f'<table class="plain">{said}<thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-    return markup.scroll_box(caption or headings[0], table)
+    table = f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
+    return markup.scroll_box(headings[0], table)
 
 
 def _number(column: int) -> str:

@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 from eyebright.drawing.activations import Activation, picture_activation
 from eyebright.lessons.parts import bars, claims, number_grid, spell, unit_table
 from eyebright.lessons.tensors import PART, Answered, Lessons
-from eyebright.lessons.words import CLAIMS, PAGES
+from eyebright.lessons.words import CLAIMS, HEADINGS, PAGES
 from eyebright.page import markup
 from eyebright.page.document import build_page
 from eyebright.page.thumbnail import thumbnail
 
 
-def build_pages(bodies: Mapping[str, tuple[str, str, str]]) -> dict[str, str]:
-    """File -> (heading, first words, the rest as HTML) -> file -> the whole page."""
+def build_pages(bodies: Mapping[str, str]) -> dict[str, str]:
+    """File -> what stands below its heading and first words, as HTML -> file -> the whole page."""
     style = resources.files("eyebright.lessons").joinpath("atlas.css").read_text(encoding="utf-8")
     pages = {}
     names = list(PAGES)
     for number, name in enumerate(names):
-        heading, lead, rest = bodies[name]
+        heading, lead = HEADINGS[name]
         links = "".join(
             f'<a href="{other}"{" aria-current=page" if other == name else ""}>{markup.text(title)}</a>'
             for other, title in PAGES.items()
@@ -39,7 +39,7 @@ def build_pages(bodies: Mapping[str, tuple[str, str, str]]) -> dict[str, str]:
         body = (
             f'<main><header><p class="kicker">The Eyebright atlas</p><h1>{markup.text(heading)}</h1>'
             f'<p class="lead">{markup.text(lead)}</p><nav aria-label="Pages">{links}</nav></header>'
-            f"{rest}{claims(CLAIMS[name])}{onward}</main>"
+            f"{bodies[name]}{claims(CLAIMS[name])}{onward}</main>"
         )
         pages[name] = build_page(f"{heading} – the Eyebright atlas", body, style=style)
     return pages

@@ -13,6 +13,35 @@ PAGES = {
     "transfer.html": "Transfer learning",
 }
 """File -> its name in the navigation, in the order of reading."""
+HEADINGS = {
+    "index.html": (
+        "What image classification is",
+        "A program is shown a picture and names what is on it. What happens in between, with real networks and "
+        "real numbers: every picture and figure of the examples was computed, none drawn by hand.",
+    ),
+    "layers.html": (
+        "What each layer does",
+        "Six kinds of layers, each with numbers that it computed from one image, through VGG-16 and ResNet-50.",
+    ),
+    "vgg16.html": (
+        "How VGG-16 is built",
+        "Nothing but 3 x 3 convolutions and 2 x 2 max pools, stacked deep, under three fully connected layers.",
+    ),
+    "resnet50.html": (
+        "How ResNet-50 is built, and why residuals help",
+        "Blocks that each add a small correction to what came in, so that a very deep stack can still be trained.",
+    ),
+    "learned.html": (
+        "What they look for",
+        "From edges to parts to objects: the first filters, what every stage answers to one image, and where the "
+        "answer comes from.",
+    ),
+    "transfer.html": (
+        "What transfer learning is",
+        "Going on from what a network has learned elsewhere, and when that helps.",
+    ),
+}
+"""File -> its heading and first words."""
 
 VGG = "Simonyan and Zisserman, Very Deep Convolutional Networks, arXiv:1409.1556"
 RESNET = "He, Zhang, Ren and Sun, Deep Residual Learning, arXiv:1512.03385"

@@ -78,12 +78,14 @@ class CNN(nn.Module):
         module, _, rest = parameter.partition(".")
         return int(rest.split(".")[0]) // 3 if module == "features" else len(self.stages)
 
-    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
+    def forward_features(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         features = {}
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index % 3 == 2:
                 features[self.stages[index // 3]] = x
+                if self.stages[index // 3] == last:
+                    break
         return features
 
     def embed(self, x: Tensor) -> Tensor:

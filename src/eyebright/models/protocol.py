@@ -34,8 +34,11 @@ class Network(Protocol):
         """The number of the stage that a parameter or buffer belongs to, from 0; len(stages) for all above them."""
         ...
 
-    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, C, H, W) -> the output of every stage by name, each (N, channels, height, width)."""
+    def forward_features(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
+        """(N, C, H, W) -> the output of every stage by name, each (N, channels, height, width).
+
+        With `last`, the name of a stage, nothing after that stage is computed.
+        """
         ...
 
     def embed(self, x: Tensor) -> Tensor:

@@ -165,11 +165,13 @@ class ResNet(nn.Module):
             return 0
         return self.stages.index(module) if module in self.stages else len(self.stages)
 
-    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
+    def forward_features(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         x = F.relu(self.bn1(self.conv1(x)))
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         features = {"stem": x}
         for name in self.stages[1:]:
+            if last in features:
+                break
             x = self.get_submodule(name)(x)
             features[name] = x
         return features

@@ -123,12 +123,14 @@ class VGG(nn.Module):
             return len(self.stages)
         return sum(int(rest.split(".")[0]) > end for end in self._stage_ends)
 
-    def forward_features(self, x: Tensor) -> dict[str, Tensor]:
+    def forward_features(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
         features = {}
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self._stage_ends:
                 features[self._stage_ends[index]] = x
+                if self._stage_ends[index] == last:
+                    break
         return features
 
     def embed(self, x: Tensor) -> Tensor:

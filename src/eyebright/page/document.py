@@ -15,7 +15,7 @@ from eyebright.page import markup
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def build_page(title: str, body: str, *, style: str = "", script: str = "") -> str:
+def build_page(title: str, body: str, *, style: str = "", script: str = "", starts: str = "") -> str:
     """A whole HTML file, to be written as UTF-8.
 
     Args:
@@ -23,12 +23,13 @@ def build_page(title: str, body: str, *, style: str = "", script: str = "") -> s
         body: HTML, everything a user named already escaped.
         style: CSS beyond what all pages share.
         script: JavaScript, run at the end of the page; never anything a user named.
+        starts: what the script may start beside itself, as sources of a policy: "blob:", "'wasm-unsafe-eval'".
     """
     shared = resources.files("eyebright.page").joinpath("page.css").read_text(encoding="utf-8")
     policy, running = _POLICY, ""
     if script:
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-        policy += f"; script-src 'sha256-{digest}'"
+        policy += f"; script-src 'sha256-{digest}'" + (f" {starts}; worker-src blob:" if starts else "")
         running = f"<script>{script}</script>"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

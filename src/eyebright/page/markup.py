@@ -12,9 +12,19 @@ def text(value: str) -> str:
     return html.escape(printable(value), quote=True).replace(" %", "&#160;%")
 
 
+def text_block(value: str) -> str:
+    """Any text as inert HTML that keeps its lines."""
+    return "\n".join(map(text, value.splitlines()))
+
+
 def name(value: str) -> str:
     """A name that a user chose, as inert HTML; its writing direction does not reach the words around it."""
     return f"<bdi>{text(value)}</bdi>"
+
+
+def end_of_place(place: str) -> str:
+    """The last two parts of a path, which are what tells one image from another; not escaped yet."""
+    return "/".join(place.replace("\\", "/").split("/")[-2:])
 
 
 def scroll_box(label: str, content: str) -> str:

@@ -34,7 +34,9 @@ SIDE = 64
 """Pixels on the side of the square that is described: enough for outlines, and quick."""
 MOST_SAMPLES = 20_000
 """How many training samples it learns from at the most, so that its descriptions need no more than about 160 MB. Every
-class keeps its share, rounded up."""
+class keeps its share, and at least `FEWEST_OF_CLASS`. As many validation samples choose its strength."""
+FEWEST_OF_CLASS = 20
+"""So many of a class are kept where it has them: one or two could all turn out to be unreadable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +69,7 @@ def fit_baseline(
     """
     began = time.monotonic()
     train, val = table.rows("train"), table.rows("val")
-    if len(train) > MOST_SAMPLES:
-        train = _choose(train, table.labels[train], settings.seed)
+    train, val = (_choose(part, table.labels[part], settings.seed) for part in (train, val))
     rows = np.concatenate([train, val])
     seen = table.take(rows)
     fit: Literal["crop", "squash"] = "crop" if settings.data.fit == "crop" else "squash"
@@ -102,12 +103,14 @@ def fit_baseline(
 
 
 def _choose(rows: NDArray[np.int64], labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """The same share of every class, rounded up, so that none is lost; in the order of the table."""
+    """At most about `MOST_SAMPLES`, the same share of every class, but no class down to a few; in the table's order."""
+    if len(rows) <= MOST_SAMPLES:
+        return rows
     shuffled = np.random.default_rng(seed).permutation(len(rows))
     kept: list[int] = []
     for label in np.unique(labels).tolist():
         of_class = shuffled[labels[shuffled] == label]
-        kept += of_class[: -(-len(of_class) * MOST_SAMPLES // len(rows))].tolist()
+        kept += of_class[: max(FEWEST_OF_CLASS, -(-len(of_class) * MOST_SAMPLES // len(rows)))].tolist()
     return rows[np.sort(np.array(kept, dtype=np.int64))]
 
 

@@ -106,7 +106,7 @@ def _list_batches(work: Work, taught: NDArray[np.float32] | None) -> Batches:
     steering = work.settings.training
     return Batches(
         squares=work.squares,
-        targets=work.targets,
+        targets=work.table.targets(),
         rows=work.train_rows,
         preprocessing=work.preprocessing,
         augmentation=work.settings.augmentation,

@@ -55,9 +55,9 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
 
     head = fit_linear_head(
         embeddings[:count],
-        work.answers[work.train_rows],
+        work.answers(work.train_rows),
         embeddings[count:],
-        work.answers[work.val_rows],
+        work.answers(work.val_rows),
         work.num_classes,
         class_weights=work.class_weights,
         search=search,

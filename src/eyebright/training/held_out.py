@@ -59,7 +59,7 @@ def look_back(work: Work) -> HeldOut:
     weight, bias = (part.detach().float().cpu().numpy() for part in (head.weight, head.bias))
     return HeldOut(
         logits=(found @ weight.T + bias).astype(np.float32),
-        labels=work.answers[work.val_rows],
+        labels=work.answers(work.val_rows),
         embeddings=found,
         references=references,
     )

@@ -35,6 +35,9 @@ class DataSettings:
     cache: bool = True
     """Whether decoded images are kept on disk for the next run; `eyebright cache` shows and clears them."""
 
+    slices: tuple[str, ...] = ()
+    """The columns of a list of images for whose values results are told; empty takes each that has few values."""
+
     def __post_init__(self) -> None:
         if self.image_size != 0 and not 8 <= self.image_size <= 1024:
             raise SettingsError(f"data.image_size is 0 (choose) or between 8 and 1024 pixels, not {self.image_size}")

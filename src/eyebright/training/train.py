@@ -242,8 +242,7 @@ def _set_up(
     work = Work(
         model=start.model,
         squares=squares.images,
-        targets=table.targets(),
-        several_labels=table.label_sets is not None,
+        table=table,
         train_rows=train_rows,
         val_rows=val_rows,
         preprocessing=preprocessing,

@@ -52,7 +52,7 @@ def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
                 found, _ = with_fewer(partial(run, some), VALIDATION_BATCH, lambda _: None)
                 logits[start : start + len(some)] = found
     ranks.add([logits])
-    answers = torch.from_numpy(work.answers[rows])
+    answers = torch.from_numpy(work.answers(rows))
     right = (logits > 0) == (answers > 0.5) if work.several_labels else logits.argmax(dim=1) == answers
     return calibrated_loss(logits, answers), float(right.double().mean())
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eyebright.data.samples import SampleTable
 from eyebright.distributed.ranks import Ranks
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
@@ -70,10 +71,8 @@ class Work:
     model: nn.Module
     squares: NDArray[np.uint8]
     """(N, R, R, C)"""
-    targets: NDArray[np.float32]
-    """(N, K) 1 for the classes that a sample has, else 0."""
-    several_labels: bool
-    """Whether a sample may have several classes; else it has exactly one."""
+    table: SampleTable
+    """N samples, as they are labelled."""
     train_rows: NDArray[np.int64]
     """Row numbers of the readable training samples."""
     val_rows: NDArray[np.int64]
@@ -102,17 +101,28 @@ class Work:
         if self.settings.training.balance != "sampling":
             return None
         weights = self._balance().double().numpy()
-        chances: NDArray[np.float64] = (self.targets[self.train_rows] * weights).max(axis=1)
+        if self.table.label_sets is None:
+            return weights[self.table.labels[self.train_rows]]
+        chances: NDArray[np.float64] = (self.table.label_sets[self.train_rows] * weights).max(axis=1)
         return chances
 
     def _balance(self) -> Tensor:
-        counts = self.targets[self.train_rows].sum(axis=0, dtype=np.float64)
-        return weigh_classes(torch.from_numpy(counts), BALANCE_POWER)
+        if self.table.label_sets is None:
+            counts = np.bincount(self.table.labels[self.train_rows], minlength=self.num_classes)
+        else:
+            counts = self.table.label_sets[self.train_rows].sum(axis=0)
+        return weigh_classes(torch.from_numpy(counts.astype(np.float64)), BALANCE_POWER)
 
     @property
-    def answers(self) -> NDArray[Any]:
-        """(N,) the class of each sample; or (N, K) where it may have several."""
-        return self.targets if self.several_labels else self.targets.argmax(axis=1)
+    def several_labels(self) -> bool:
+        """Whether a sample may have several classes; else it has exactly one."""
+        return self.table.label_sets is not None
+
+    def answers(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """(M,) the class of each of M samples; or (M, K) 1 for the classes that it has, where it may have several."""
+        if self.table.label_sets is None:
+            return self.table.labels[rows]
+        return self.table.label_sets[rows].astype(np.float32)
 
     @property
     def num_classes(self) -> int:

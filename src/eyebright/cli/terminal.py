@@ -1,0 +1,150 @@
+"""Writing to a terminal: lines, cells of tables, progress. Results go to standard output, the rest to standard error.
+
+rich is imported when something is printed, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, final
+
+from eyebright.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where rich prints: standard output, or standard error."""
+    from rich.console import Console
+
+    # Of several processes that train together only the first speaks.
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, quiet=_rank() > 0)
+
+
+def _rank() -> int:
+    """Which of the processes that torchrun started this is; 0 without torchrun."""
+    number = os.environ.get("RANK", "0")
+    return int(number) if number.isdecimal() else 0
+
+
+def print_line(text: str = "") -> None:
+    """A line of a result; control characters in names are shown escaped."""
+    console().print(safe(text), markup=False)
+
+
+def print_error(text: str) -> None:
+    """What went wrong."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("error: " if _rank() == 0 else f"error in process {_rank()}: ", style="bold red", end="")
+    console.print(safe(text), markup=False)
+
+
+def safe(text: str) -> str:
+    """Control characters escaped, line ends kept."""
+    return "\n".join(printable(line) for line in text.split("\n"))
+
+
+@final
+class TerminalProgress:
+    """A bar for each stage on a terminal, plain lines elsewhere. The first Ctrl-C or SIGTERM asks to stop."""
+
+    def __init__(self) -> None:
+        self.stop_requested = False
+        self._console = console(stderr=True)
+        self._bars: RichProgress | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._total = 0
+
+    def start(self, stage: str, total: int) -> None:
+        self.finish()
+        self._stage, self._total = stage, total
+        if not self._console.is_terminal:
+            self._console.print(f"{safe(stage)}: {total:,} ...", markup=False)
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bars = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self._console,
+            transient=False,
+        )
+        self._task = self._bars.add_task(safe(stage), total=total, note="")
+        self._bars.start()
+
+    def advance(self, done: int, note: str = "") -> None:
+        if self._bars is not None and self._task is not None:
+            self._bars.update(self._task, completed=done, note=safe(note))
+
+    def finish(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._task = None
+
+    def say(self, text: str) -> None:
+        self._console.print(safe(text), markup=False)
+
+    def warn(self, text: str) -> None:
+        self._console.print("note: ", style="yellow", end="")
+        self._console.print(safe(text), markup=False)
+
+
+@contextmanager
+def terminal_progress() -> Iterator[TerminalProgress]:
+    """Progress on the terminal, listening for Ctrl-C and SIGTERM until the block ends.
+
+    The first signal asks the job to stop and to keep what there is; a second one ends it at once.
+    """
+    progress = TerminalProgress()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        if progress.stop_requested:
+            if "TORCHELASTIC_RUN_ID" in os.environ:
+                return  # Ctrl-C comes twice, from the terminal and from torchrun, which kills what takes too long
+            raise KeyboardInterrupt
+        progress.stop_requested = True
+        progress.say("Stopping after this step, and keeping what there is. Once more ends it at once.")
+
+    before = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield progress
+    finally:
+        progress.finish()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def cell(text: str, style: str = "") -> Any:
+    """The text of a table's cell as it is: nothing in it is markup, control characters are escaped."""
+    from rich.text import Text
+
+    return Text(safe(text), style=style)
+
+
+def is_terminal() -> bool:
+    """Whether results go to a person rather than into a file or pipe."""
+    return sys.stdout.isatty()
+
+
+def next_command(*words: str | Path) -> str:
+    """A line to type, quoted for a shell."""
+    import shlex
+
+    return "eyebright " + " ".join(shlex.quote(str(word)) for word in words)

@@ -1,0 +1,67 @@
+"""A lock that only a living process holds: one that is killed lets it go. No torch here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows: there, two processes at one thing are not noticed
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock file `path` while the block runs; it is gone afterwards.
+
+    Args:
+        path: the lock file; its folder must exist.
+        wait: until another process, or another thread, lets it go.
+
+    Raises:
+        BlockingIOError: another holds it, and there is to be no waiting.
+        OSError: the file can't be made.
+    """
+    if fcntl is None:
+        yield
+        return
+    file = _take(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            path.unlink()
+        file.close()
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another holds the lock file."""
+    if fcntl is None:
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _take(path: Path, how: int) -> IO[bytes]:
+    """The open file that has the lock and is still the one of that name."""
+    while True:
+        file = path.open("ab")
+        try:
+            fcntl.flock(file.fileno(), how)
+        except OSError as error:
+            file.close()
+            raise BlockingIOError(error.errno, error.strerror) from error
+        with suppress(OSError):
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:
+                return file
+        file.close()  # it was removed by its last holder in between

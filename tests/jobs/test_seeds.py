@@ -1,0 +1,176 @@
+"""Comparisons of several seeds: one split for all, means in the report, and nothing lost when they are stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from eyebright.errors import CheckpointError, DataError, SettingsError
+from eyebright.evaluation.compare import Comparison, Contestant
+from eyebright.jobs import runs
+from eyebright.jobs.compare import ComparedRuns, compare, resume_comparison
+from eyebright.jobs.compare_runs import compare_runs
+from eyebright.jobs.list_runs import list_runs
+from eyebright.jobs.state import read_state
+from eyebright.jobs.trials import read_plan
+from eyebright.progress import SilentProgress
+
+SETTINGS = ["training.epochs=2", "network.width=small", "network.weights=none"]
+MODELS = ["cnn", "resnet18"]
+
+
+@pytest.fixture(scope="module")
+def seeded(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> ComparedRuns:
+    folder = tmp_path_factory.mktemp("seeds") / "out"
+    return compare(photos, models=MODELS, out=folder, overrides=SETTINGS, seed=5, seeds=2)
+
+
+def without_times(contestants: Sequence[object]) -> list[Contestant]:
+    """What two machines, or two moments, would measure alike."""
+    found = []
+    for one in contestants:
+        assert isinstance(one, Contestant)
+        repeats = one.repeats
+        if repeats is not None:
+            repeats = replace(repeats, trainings=tuple(replace(t, train_seconds=0) for t in repeats.trainings))
+        found.append(
+            replace(
+                one,
+                report=replace(one.report, images_per_second=1),
+                repeats=repeats,
+                train_seconds=0,
+                latency_ms=None,
+                slow_latency_ms=None,
+                train_memory_bytes=None,
+                predict_memory_bytes=None,
+                size_bytes=0,
+            )
+        )
+    return found
+
+
+def test_all_seeds_of_all_networks_meet_the_same_split(seeded: ComparedRuns) -> None:
+    names = ["cnn-seed5", "cnn-seed6", "resnet18-seed5", "resnet18-seed6"]
+    assert sorted(path.name for path in seeded.folder.iterdir() if (path / "bundle").is_dir()) == names
+    tables = {(seeded.folder / name / runs.SAMPLES).read_text() for name in names}
+    assert len(tables) == 1
+    weights = {(seeded.folder / name / "bundle" / "weights.safetensors").read_bytes() for name in names}
+    assert len(weights) == 4
+    for name in names:
+        state = read_state(seeded.folder / name)
+        assert state is not None
+        assert state.seed == int(name[-1])
+
+
+def test_the_report_holds_mean_and_spread_of_every_network(seeded: ComparedRuns) -> None:
+    assert isinstance(seeded.comparison, Comparison)
+    assert seeded.comparison.seeds == (5, 6)
+    for contestant in seeded.comparison.contestants:
+        if not contestant.is_network:
+            assert contestant.repeats is None
+            continue
+        assert contestant.repeats is not None
+        assert [training.number for training in contestant.repeats.trainings] == [5, 6]
+        for training in contestant.repeats.trainings:
+            own = json.loads((seeded.folder / f"{contestant.model}-seed{training.number}" / "report.json").read_text())
+            assert own["contestants"][0]["report"]["accuracy"] == training.accuracy
+    kept = json.loads((seeded.folder / "report.json").read_text())
+    assert Comparison.from_dict(kept) == seeded.comparison
+    assert 'id="trainings"' in (seeded.folder / "report.html").read_text()
+    shown = seeded._repr_html_()  # in a notebook
+    assert "\u00b1" in shown
+    assert str(seeded.folder / "report.html") in shown
+    assert seeded.predictor("cnn").manifest.architecture.model == "cnn"
+
+
+def test_the_first_seed_is_the_comparison_of_one(photos: Path, seeded: ComparedRuns, tmp_path: Path) -> None:
+    alone = compare(photos, models=["cnn"], out=tmp_path / "c", overrides=SETTINGS, seed=5, baseline=False)
+    weights = [path / "bundle" / "weights.safetensors" for path in (tmp_path / "c/cnn", seeded.folder / "cnn-seed5")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    assert alone.comparison is not None
+    assert alone.comparison.seeds == ()
+
+
+class StopIn(SilentProgress):
+    """A progress that asks to stop while the given training is under way."""
+
+    def __init__(self, number: int) -> None:
+        self.trainings = 0
+        self._number = number
+        self.stop_requested = False
+
+    def start(self, stage: str, total: int) -> None:
+        self.trainings += stage == "training"
+        self.stop_requested = self.trainings == self._number
+
+
+def test_a_stopped_comparison_reports_what_all_have_and_ends_as_if_it_had_not_been(
+    photos: Path, seeded: ComparedRuns, tmp_path: Path
+) -> None:
+    folder = tmp_path / "c"
+    stopped = compare(
+        photos, models=MODELS, out=folder, overrides=SETTINGS, seed=5, seeds=2, progress=StopIn(4), command="as typed"
+    )
+    assert stopped.interrupted
+    assert isinstance(stopped.comparison, Comparison)
+    assert [c.repeats for c in stopped.comparison.contestants] == [None, None]  # the first seed of both
+    kept = (folder / "cnn-seed6" / "bundle" / "weights.safetensors").stat().st_mtime_ns
+    found = resume_comparison(folder)
+    assert not found.interrupted
+    assert (folder / "cnn-seed6" / "bundle" / "weights.safetensors").stat().st_mtime_ns == kept
+    assert isinstance(found.comparison, Comparison)
+    assert isinstance(seeded.comparison, Comparison)
+    assert without_times(found.comparison.contestants) == without_times(seeded.comparison.contestants)
+    assert found.comparison.command == "as typed"
+    with pytest.raises(CheckpointError, match="is finished; its report is"):
+        resume_comparison(folder)
+
+
+def test_a_comparison_of_one_seed_is_gone_on_with_too(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "c"
+    stopped = compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=StopIn(2))
+    assert list(stopped.reports) == ["cnn"]
+    found = resume_comparison(folder)
+    assert set(found.reports) == {"cnn", "resnet18"}
+    assert isinstance(found.comparison, Comparison)
+    assert not found.comparison.contestants[-1].is_network
+
+
+def test_what_can_not_be_gone_on_with_is_told(photos: Path, seeded: ComparedRuns, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"holds no comparison to go on with.*train --resume"):
+        resume_comparison(seeded.folder / "cnn-seed5")
+    folder = tmp_path / "c"
+    compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=StopIn(2))
+    plan = folder / "compare.json"
+    told = json.loads(plan.read_text())
+    plan.write_text(json.dumps({**told, "version": 99}))
+    with pytest.raises(CheckpointError, match="begun by a newer Eyebright"):
+        read_plan(folder)
+    plan.write_text(json.dumps({**told, "seeds": "0"}))
+    with pytest.raises(CheckpointError, match=r"compare\.json can't be read .*seeds"):
+        read_plan(folder)
+    plan.write_text(json.dumps({**told, "data": str(tmp_path / "gone")}))
+    with pytest.raises(DataError, match="does not exist"):
+        resume_comparison(folder)
+
+
+def test_a_comparison_that_never_began_leaves_nothing(photos: Path, tmp_path: Path) -> None:
+    stopped = compare(photos, models=MODELS, out=tmp_path / "c", overrides=SETTINGS, seeds=2, progress=StopIn(1))
+    assert stopped.interrupted
+    with pytest.raises(SettingsError, match="not both"):
+        compare(photos, models=MODELS, out=tmp_path / "d", overrides=SETTINGS, seeds=2, folds=2)
+    with pytest.raises(SettingsError, match="number of seeds is 0"):
+        compare(photos, models=MODELS, out=tmp_path / "d", overrides=SETTINGS, seeds=0)
+    assert not (tmp_path / "d").exists()
+
+
+def test_runs_of_other_seeds_are_compared_and_listed_as_runs(seeded: ComparedRuns, tmp_path: Path) -> None:
+    found = compare_runs([seeded.folder], out=tmp_path / "c")
+    titles = [contestant.title for contestant in found.comparison.contestants]
+    assert titles[:2] == ["Plain CNN (cnn-seed5)", "Plain CNN (cnn-seed6)"]
+    assert len(titles) == 5  # and the one without a network
+    assert len(list_runs(seeded.folder.parent)) == 4
