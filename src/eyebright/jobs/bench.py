@@ -139,7 +139,7 @@ def _list_engines(bundle: Path, manifest: Manifest) -> tuple[list[str], list[str
                 notes.append(f"{engine} was left out: {library} is not installed")
             else:
                 engines.append(engine)
-        elif find_spec(library) is not None and not manifest.several_labels:
+        elif find_spec(library) is not None:
             lacking.append(f"{engine} (--to {engine.removesuffix('-bf16').replace('-int8', ' --int8')})")
     if lacking:
         notes.append(f"not exported yet, see eyebright export: {', '.join(lacking)}")
