@@ -1,7 +1,7 @@
 # make demo    set up, then train, compare and report on the images that come along
 # make test    set up, then every check and test
 # make check   the quick ones: the same without the slow tests
-# make bench   measure everything there is to measure, alone, into docs/bench.md: an hour or two on an idle machine
+# make bench   measure everything there is to measure, into docs/bench.md; long, and alone on an idle machine
 # make clean   remove the set-up and all caches
 
 SHELL := /bin/bash
