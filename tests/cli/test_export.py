@@ -10,6 +10,7 @@ import click
 from eyebright.bundle.engines import LIBRARIES
 from eyebright.cli.use import ENGINES, export
 from eyebright.exporting.export import FORMATS
+from eyebright.jobs.export import WEB
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -50,4 +51,4 @@ def test_what_can_be_chosen_is_what_there_is() -> None:
     assert set(ENGINES) == set(LIBRARIES)
     (formats,) = [option.type for option in export.params if option.name == "to"]
     assert isinstance(formats, click.Choice)
-    assert set(formats.choices) == set(FORMATS)
+    assert set(formats.choices) == {*FORMATS, WEB}
