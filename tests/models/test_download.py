@@ -396,7 +396,7 @@ def start_process(server: Server, target: Path, limit: int = 0) -> subprocess.Po
 def test_a_process_that_is_interrupted_or_killed_keeps_the_part(
     server: Server, target: Path, number: signal.Signals
 ) -> None:
-    server.stalls_after = 500_000
+    server.stalls_after = 600_000  # two chunks and a part, which would be waited for
     process = start_process(server, target)
     end = time.monotonic() + 100
     while not (part(target).exists() and part(target).stat().st_size > 400_000) and time.monotonic() < end:
