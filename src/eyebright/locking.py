@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-try:
+if sys.platform != "win32":  # there, two processes at one thing are not noticed
     import fcntl
-except ImportError:  # Windows: there, two processes at one thing are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
         BlockingIOError: another holds it, and there is to be no waiting.
         OSError: the file can't be made.
     """
-    if fcntl is None:
+    if sys.platform == "win32":
         yield
         return
     file = _take(path, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,7 +39,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
 def is_locked(path: Path) -> bool:
     """Whether another holds the lock file."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return False
     try:
         with path.open("rb") as file:

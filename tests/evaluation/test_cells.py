@@ -20,7 +20,6 @@ from eyebright.evaluation.compare import Comparison
 from eyebright.evaluation.render import render_comparison, render_run
 
 Build = Callable[..., Comparison]
-CHROMIUM = Path("/usr/bin/chromium")
 CLASSES = ("</script><script>document.title='owned'</script>", "<img src=x onerror=alert(1)>", "\u202egnp.tac\x1b[31m")
 
 
@@ -103,17 +102,6 @@ def test_a_page_of_two_thousand_photos_stays_below_three_megabytes(build_compari
     comparison = build_comparison(tuple(map(str, range(20))), per_class=100)
     page = render_comparison(comparison, noise, names=names_of(comparison))
     assert 2_000_000 < len(page.encode()) < 3_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ from eyebright.preprocess import Preprocessing
 
 Interpolation = Literal["bilinear", "bicubic"]
 Fit = Literal["crop", "squash"]
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 RUNTIME = WebRuntime(version="1", script="export {}", wasm=b"wasm", licence="free <of> charge", notices=b"notices")
 VERIFIED = VerifiedEngine(
@@ -143,19 +142,14 @@ def test_a_runtime_that_is_absent_or_altered_is_refused(tmp_path: Path, monkeypa
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Any]:
+def worker(browser: Any) -> Iterator[Any]:
     """An empty page in which the worker's functions can be called."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_page()
-        page.add_script_tag(
-            content=resources.files("eyebright.exporting").joinpath("web_worker.js").read_text(encoding="utf-8")
-        )
-        yield page
-        browser.close()
+    page = browser.new_page()
+    page.add_script_tag(
+        content=resources.files("eyebright.exporting").joinpath("web_worker.js").read_text(encoding="utf-8")
+    )
+    yield page
+    page.close()
 
 
 @pytest.mark.browser

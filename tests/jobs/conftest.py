@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from eyebright.jobs.train import Run, train
 from eyebright.models.catalog import build_model
+from eyebright.progress import SilentProgress
 
 CLASSES = ("blue", "green", "red")
 
@@ -25,6 +26,25 @@ def draw_folder(root: Path, per_class: int = 16) -> Path:
             pixels[:, :, 2 - label] += 110
             Image.fromarray(pixels).save(root / name / f"{number:02}.png")
     return root
+
+
+class StopIn(SilentProgress):
+    """Asks to stop while the given training is under way."""
+
+    def __init__(self, number: int) -> None:
+        self.trainings = 0
+        self._number = number
+        self.stop_requested = False
+
+    def start(self, stage: str, total: int) -> None:
+        self.trainings += stage == "training"
+        self.stop_requested = self.trainings == self._number
+
+
+@pytest.fixture(scope="session")
+def stop_in() -> type[StopIn]:
+    """Makes a progress that asks to stop in a comparison's n-th training."""
+    return StopIn
 
 
 @pytest.fixture(scope="session")

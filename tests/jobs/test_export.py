@@ -145,6 +145,8 @@ def test_openvino_runs_in_what_it_was_verified_in(
     exported: tuple[Path, dict[str, Export]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     pytest.importorskip("openvino", reason="needs openvino: pip install 'eyebright[openvino]'")
+    from eyebright.inference.openvino_engine import OpenvinoEngine
+
     shutil.copytree(exported[0], tmp_path / "run")
     bundle = find_bundle(tmp_path / "run")
     manifest = read_manifest(bundle)
@@ -161,7 +163,8 @@ def test_openvino_runs_in_what_it_was_verified_in(
         monkeypatch.setattr("eyebright.inference.load.has_bfloat16", lambda hardware=hardware: hardware)
         assert eb.load(bundle).engine == taken, how
         opened = eb.load(bundle, engine=engine)._engine
-        assert opened.precision == precision, how  # type: ignore[attr-defined]
+        assert isinstance(opened, OpenvinoEngine)
+        assert opened.precision == precision, how
 
 
 def test_a_damaged_export_is_refused_by_name_costs_no_other_engine_and_is_repaired_by_another(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.compare import ComparedRuns, compare, resume_comparison
 from eyebright.jobs.folds import prepare_folds, whole_of
-from eyebright.progress import SilentProgress
+from eyebright.progress import Progress, SilentProgress
 from eyebright.training.settings import Settings
 
+StopIn = Callable[[int], Progress]
 SETTINGS = ["training.epochs=2", "network.width=small"]
 
 
@@ -73,24 +75,11 @@ def test_the_answers_of_all_folds_are_those_of_their_classifiers(photos: Path, f
     assert "1, for the 3 folds and all training" in page
 
 
-class StopIn(SilentProgress):
-    """A progress that asks to stop while the given training is under way."""
-
-    def __init__(self, number: int) -> None:
-        self.trainings = 0
-        self._number = number
-        self.stop_requested = False
-
-    def start(self, stage: str, total: int) -> None:
-        self.trainings += stage == "training"
-        self.stop_requested = self.trainings == self._number
-
-
 def test_a_stopped_cross_validation_ends_as_if_it_had_not_been(
-    photos: Path, folded: ComparedRuns, tmp_path: Path
+    photos: Path, folded: ComparedRuns, tmp_path: Path, stop_in: StopIn
 ) -> None:
     stopped = compare(
-        photos, models=["cnn"], out=tmp_path / "c", overrides=SETTINGS, folds=3, seed=1, progress=StopIn(2)
+        photos, models=["cnn"], out=tmp_path / "c", overrides=SETTINGS, folds=3, seed=1, progress=stop_in(2)
     )
     assert stopped.interrupted
     assert stopped.comparison is None  # a fold alone says nothing of all images

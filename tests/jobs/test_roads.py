@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,6 @@ from eyebright.jobs.export import export
 from eyebright.jobs.predict import predict
 from eyebright.jobs.train import Run
 
-CHROMIUM = Path("/usr/bin/chromium")
 Answer = tuple[str, dict[str, float], tuple[str, ...], str | None]
 """Label, probabilities by class, set, and why it is unsure."""
 
@@ -78,20 +78,18 @@ def read_answer(text: str) -> Answer:
     return row["label"], shares, tuple(row["set"].split("|")), row["unsure"] or None
 
 
-def ask_page(page_file: Path, paths: list[Path]) -> str:
+def ask_page(browser: Any, page_file: Path, paths: list[Path]) -> str:
     """What a page in Chromium answers, as its CSV file."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_context(offline=True, accept_downloads=True).new_page()
-        page.goto(page_file.as_uri())
-        page.locator('#status[data-state="ready"]').wait_for(timeout=60_000)
-        page.set_input_files("#files", [str(path) for path in paths])
-        page.get_by_text(f"{len(paths)} images classified").wait_for(timeout=60_000)
-        with page.expect_download() as download:
-            page.click("#save")
-        text: str = download.value.path().read_text(encoding="utf-8")
-        browser.close()
+    context = browser.new_context(offline=True, accept_downloads=True)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.locator('#status[data-state="ready"]').wait_for(timeout=60_000)
+    page.set_input_files("#files", [str(path) for path in paths])
+    page.get_by_text(f"{len(paths)} images classified").wait_for(timeout=60_000)
+    with page.expect_download() as download:
+        page.click("#save")
+    text: str = download.value.path().read_text(encoding="utf-8")
+    context.close()
     return text
 
 
@@ -125,14 +123,14 @@ def test_every_form_gets_the_same_answer_from_every_engine(
 
 @pytest.mark.browser
 @pytest.mark.parametrize("int8", [False, True])
-def test_a_page_gives_it_too(exported: tuple[Path, list[str]], photos: Path, tmp_path: Path, int8: bool) -> None:
+def test_a_page_gives_it_too(
+    browser: Any, exported: tuple[Path, list[str]], photos: Path, tmp_path: Path, int8: bool
+) -> None:
     pytest.importorskip("eyebright_browser")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
     folder, _ = exported
     path, other = photos / "red" / "03.png", photos / "blue" / "00.png"
     made = export(folder, to="web", int8=int8, out=tmp_path / "page.html")
-    answer = read_answer(ask_page(made.path, [other, path]))
+    answer = read_answer(ask_page(browser, made.path, [other, path]))
     found = eb.load(folder, engine=made.verified.engine).predict(path)
     wanted = (found.label, dict(found.probabilities), found.set, found.unsure)
     same(answer, wanted, made.verified.engine, within=0.02 if int8 else 1e-5)

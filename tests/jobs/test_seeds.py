@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from eyebright.jobs.compare_runs import compare_runs
 from eyebright.jobs.list_runs import list_runs
 from eyebright.jobs.state import read_state
 from eyebright.jobs.trials import read_plan
-from eyebright.progress import SilentProgress
+from eyebright.progress import Progress
 
+StopIn = Callable[[int], Progress]
 SETTINGS = ["training.epochs=2", "network.width=small", "network.weights=none"]
 MODELS = ["cnn", "resnet18"]
 
@@ -95,25 +96,12 @@ def test_the_first_seed_is_the_comparison_of_one(photos: Path, seeded: ComparedR
     assert alone.comparison.seeds == ()
 
 
-class StopIn(SilentProgress):
-    """A progress that asks to stop while the given training is under way."""
-
-    def __init__(self, number: int) -> None:
-        self.trainings = 0
-        self._number = number
-        self.stop_requested = False
-
-    def start(self, stage: str, total: int) -> None:
-        self.trainings += stage == "training"
-        self.stop_requested = self.trainings == self._number
-
-
 def test_a_stopped_comparison_reports_what_all_have_and_ends_as_if_it_had_not_been(
-    photos: Path, seeded: ComparedRuns, tmp_path: Path
+    photos: Path, seeded: ComparedRuns, tmp_path: Path, stop_in: StopIn
 ) -> None:
     folder = tmp_path / "c"
     stopped = compare(
-        photos, models=MODELS, out=folder, overrides=SETTINGS, seed=5, seeds=2, progress=StopIn(4), command="as typed"
+        photos, models=MODELS, out=folder, overrides=SETTINGS, seed=5, seeds=2, progress=stop_in(4), command="as typed"
     )
     assert stopped.interrupted
     assert isinstance(stopped.comparison, Comparison)
@@ -130,9 +118,9 @@ def test_a_stopped_comparison_reports_what_all_have_and_ends_as_if_it_had_not_be
         resume_comparison(folder)
 
 
-def test_a_comparison_of_one_seed_is_gone_on_with_too(photos: Path, tmp_path: Path) -> None:
+def test_a_comparison_of_one_seed_is_gone_on_with_too(photos: Path, tmp_path: Path, stop_in: StopIn) -> None:
     folder = tmp_path / "c"
-    stopped = compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=StopIn(2))
+    stopped = compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=stop_in(2))
     assert list(stopped.reports) == ["cnn"]
     found = resume_comparison(folder)
     assert set(found.reports) == {"cnn", "resnet18"}
@@ -140,11 +128,13 @@ def test_a_comparison_of_one_seed_is_gone_on_with_too(photos: Path, tmp_path: Pa
     assert not found.comparison.contestants[-1].is_network
 
 
-def test_what_can_not_be_gone_on_with_is_told(photos: Path, seeded: ComparedRuns, tmp_path: Path) -> None:
+def test_what_can_not_be_gone_on_with_is_told(
+    photos: Path, seeded: ComparedRuns, tmp_path: Path, stop_in: StopIn
+) -> None:
     with pytest.raises(CheckpointError, match=r"holds no comparison to go on with.*train --resume"):
         resume_comparison(seeded.folder / "cnn-seed5")
     folder = tmp_path / "c"
-    compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=StopIn(2))
+    compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=stop_in(2))
     plan = folder / "compare.json"
     told = json.loads(plan.read_text())
     plan.write_text(json.dumps({**told, "version": 99}))
@@ -158,8 +148,8 @@ def test_what_can_not_be_gone_on_with_is_told(photos: Path, seeded: ComparedRuns
         resume_comparison(folder)
 
 
-def test_a_comparison_that_never_began_leaves_nothing(photos: Path, tmp_path: Path) -> None:
-    stopped = compare(photos, models=MODELS, out=tmp_path / "c", overrides=SETTINGS, seeds=2, progress=StopIn(1))
+def test_a_comparison_that_never_began_leaves_nothing(photos: Path, tmp_path: Path, stop_in: StopIn) -> None:
+    stopped = compare(photos, models=MODELS, out=tmp_path / "c", overrides=SETTINGS, seeds=2, progress=stop_in(1))
     assert stopped.interrupted
     with pytest.raises(SettingsError, match="not both"):
         compare(photos, models=MODELS, out=tmp_path / "d", overrides=SETTINGS, seeds=2, folds=2)

@@ -21,7 +21,6 @@ from eyebright.jobs.export import export
 from eyebright.jobs.predict import write_csv
 from eyebright.jobs.train import Run
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = "=1+1<img src=x onerror=alert(1)>.png"
 DROP = """
 const dropped = new DataTransfer();
@@ -80,49 +79,45 @@ def draw_images(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 @pytest.mark.browser
-def test_the_page_answers_as_predict_does_and_fetches_nothing(folder: Path, tmp_path: Path) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip("needs Chromium at /usr/bin/chromium")
+def test_the_page_answers_as_predict_does_and_fetches_nothing(browser: Any, folder: Path, tmp_path: Path) -> None:
     exact, near = draw_images(tmp_path)
     predictor = eb.load(folder, engine="onnx")
     wanted = predictor.predict([str(path) for path in exact + near])
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_context(offline=True, accept_downloads=True).new_page()
-        wrong: list[str] = []
-        page.on("console", lambda message: wrong.append(message.text))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("dialog", lambda dialog: wrong.append("dialog"))
-        address = (folder / "web.html").as_uri()
-        page.on(
-            "request",
-            lambda request: wrong.extend(
-                [request.url] if request.url != address and not request.url.startswith("blob:") else []
-            ),
-        )
-        page.goto(address)
-        page.set_input_files("#files", [str(path) for path in exact + near])  # before the network is there
-        page.locator('#status[data-state="ready"]').wait_for(timeout=60_000)
-        assert "12 images classified" in page.inner_text("#status")
-        assert "3 could not be read" in page.inner_text("#status")
-        check = json.loads(page.get_attribute("body", "data-check"))
-        assert check["pixels"]
-        assert check["reads"]
-        assert check["share"] < 1e-5
-        assert page.locator("#answers img").count() == 0
-        assert HOSTILE in page.inner_text("#answers")
-        assert not page.locator("#doubt").is_visible()
-        with page.expect_download() as download:
-            page.click("#save")
-        text = download.value.path().read_text(encoding="utf-8")
-        page.click("#clear")
-        assert page.locator("#answers li").count() == 0
-        # Not by `evaluate`, which the page's policy forbids as it forbids every other script.
-        page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": DROP})
-        page.get_by_text("1 image classified · 1 could not be read").wait_for(timeout=20_000)
-        assert "dropped.txt" in page.inner_text("#answers")
-        browser.close()
+    context = browser.new_context(offline=True, accept_downloads=True)
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text))
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append("dialog"))
+    address = (folder / "web.html").as_uri()
+    page.on(
+        "request",
+        lambda request: wrong.extend(
+            [request.url] if request.url != address and not request.url.startswith("blob:") else []
+        ),
+    )
+    page.goto(address)
+    page.set_input_files("#files", [str(path) for path in exact + near])  # before the network is there
+    page.locator('#status[data-state="ready"]').wait_for(timeout=60_000)
+    assert "12 images classified" in page.inner_text("#status")
+    assert "3 could not be read" in page.inner_text("#status")
+    check = json.loads(page.get_attribute("body", "data-check"))
+    assert check["pixels"]
+    assert check["reads"]
+    assert check["share"] < 1e-5
+    assert page.locator("#answers img").count() == 0
+    assert HOSTILE in page.inner_text("#answers")
+    assert not page.locator("#doubt").is_visible()
+    with page.expect_download() as download:
+        page.click("#save")
+    text = download.value.path().read_text(encoding="utf-8")
+    page.click("#clear")
+    assert page.locator("#answers li").count() == 0
+    # Not by `evaluate`, which the page's policy forbids as it forbids every other script.
+    page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": DROP})
+    page.get_by_text("1 image classified · 1 could not be read").wait_for(timeout=20_000)
+    assert "dropped.txt" in page.inner_text("#answers")
+    context.close()
     assert wrong == []
     rows = list(csv.reader(io.StringIO(text)))
     written = io.StringIO()
