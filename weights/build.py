@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rounding import Scale, Sums, quantise
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+from eyebright.exporting.rounding import Scale, Sums, quantise
 
 PACKAGE = Path(__file__).parent / "src" / "eyebright_weights"
 SCALE: Scale = "mse"
@@ -95,7 +96,8 @@ def as_starter(tensors: Mapping[str, Tensor], *, scale: Scale, sums: Sums) -> di
         if name.endswith("num_batches_tracked"):
             continue
         if tensor.dim() >= 2:
-            starter[name], starter[f"{name}.scale"] = quantise(tensor, scale=scale, sums=sums)
+            rounded, step = quantise(tensor.numpy(), scale=scale, sums=sums)
+            starter[name], starter[f"{name}.scale"] = torch.from_numpy(rounded), torch.from_numpy(step)
         else:
             starter[name] = tensor.to(torch.float32)
     return starter

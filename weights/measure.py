@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from build import RESNET, VGG, as_starter, read_source
 from PIL import Image
-from rounding import SCALES, SUMS
 from torch import Tensor, nn
 
+from eyebright.exporting.rounding import SCALES, SUMS
 from eyebright.models.catalog import build_model
 from eyebright.models.layers import lay_channels_last
 from eyebright.models.published import read_imagenet_wnids

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from eyebright import metrics
 from eyebright.evaluation.resample import (
+    corrected_interval,
     count_answers,
     draw_counts,
-    percentile_interval,
     rank_measures,
     reversed_interval,
 )
@@ -94,15 +94,14 @@ def _counted(
     counts: NDArray[np.float32], labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int
 ) -> tuple[dict[str, Measured], tuple[Measured, ...]]:
     """What follows from how often each class occurs, is said, and is said rightly, as scikit-learn counts it."""
-    hits, said = count_answers(counts, labels, predicted, num_classes)
-    support = np.bincount(labels, minlength=num_classes).astype(np.float64)  # the same in every draw
+    hits, said, support = count_answers(counts, labels, predicted, num_classes)
     precision, recall, f1 = _share(hits, said), _share(hits, support), _share(2 * hits, said + support)
-    labelled = support > 0
+    labelled = support[0] > 0
     present = _occurring(support, said)
     found = {"balanced_accuracy": recall[:, labelled].mean(axis=1)}
     for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
         found[f"macro_{name}"] = values[:, present].mean(axis=1)
-        found[f"weighted_{name}"] = values @ (support / support.sum())
+        found[f"weighted_{name}"] = (values * support).sum(axis=1) / support.sum(axis=1)
     return (
         {name: _with_interval(values) for name, values in found.items()},
         tuple(_with_interval(f1[:, k]) for k in range(num_classes)),
@@ -113,15 +112,14 @@ def macro_f1(
     counts: NDArray[np.float32], labels: NDArray[np.int64], predicted: NDArray[np.int64], num_classes: int
 ) -> NDArray[np.float64]:
     """(R,) the mean F1 of the classes that occur; see `resample.count_answers`."""
-    hits, said = count_answers(counts, labels, predicted, num_classes)
-    support = np.bincount(labels, minlength=num_classes).astype(np.float64)
+    hits, said, support = count_answers(counts, labels, predicted, num_classes)
     found: NDArray[np.float64] = _share(2 * hits, said + support)[:, _occurring(support, said)].mean(axis=1)
     return found
 
 
 def _occurring(support: NDArray[np.float64], said: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(K,) the classes that count in a mean: those among labels or answers at all, not in each draw."""
-    found: NDArray[np.bool_] = (support > 0) | (said[0] > 0)
+    """(R, K) twice -> (K,) the classes that count in a mean: those among labels or answers at all, not in each draw."""
+    found: NDArray[np.bool_] = (support[0] > 0) | (said[0] > 0)
     return found
 
 
@@ -131,7 +129,7 @@ def _sureness(counts: NDArray[np.float32], p: NDArray[np.float64], labels: NDArr
     own = p[rows, labels] / p.sum(axis=1)
     brier = (p**2).sum(axis=1) - 2 * p[rows, labels] + 1
     losses = np.stack([-np.log(np.clip(own, _FLOOR, 1)), brier], axis=1)
-    # Of the draws, all have as many samples as there are, unless some could not be read.
+    # Not all draws have as many samples as there are: some of these could not be read, or a lost class was put back.
     sizes = counts.sum(axis=1, dtype=np.float64)
     sums = counts.astype(np.float64) @ losses / np.maximum(sizes, 1)[:, None]
     gaps = np.zeros((total, BINS))
@@ -197,7 +195,7 @@ def _some(names: Sequence[str], most: int = 5) -> str:
 def _with_interval(values: NDArray[np.floating]) -> Measured:
     if len(values) < 2:
         return Measured(value=float(values[0]), low=None, high=None)
-    interval = percentile_interval(values)
+    interval = corrected_interval(values)
     return Measured(value=float(values[0]), low=interval.low, high=interval.high)
 
 

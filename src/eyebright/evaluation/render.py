@@ -282,7 +282,7 @@ def _measured(comparison: Comparison) -> str:
         f"{pair}{top5}"
         "Macro F1 is the mean of all classes' F1, so that small classes count as much as large ones. "
         "Its interval, and those of all numbers but shares, come from drawing the test images anew up to a thousand "
-        "times, class by class. Images per second include reading and decoding. An image that could not be read counts "
+        "times. Images per second include reading and decoding. An image that could not be read counts "
         "as an error.</p>"
         "<details><summary>Images per class, and how far confidences can be trusted</summary>"
         f"<p>Calibration error is the mean gap between confidence and accuracy: at 5 %, answers given with 90 % are "

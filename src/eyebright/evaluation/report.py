@@ -34,7 +34,7 @@ class ClassResult:
     predicted: int
     """How many images were said to be this class."""
     precision_low: float | None = None
-    """The ends of 95 % intervals: Wilson's for precision and recall, the stratified bootstrap's for F1. None where
+    """The ends of 95 % intervals: Wilson's for precision and recall, the bootstrap's for F1. None where
     there is nothing to divide by, and in reports of older versions, as are all entries that follow."""
     precision_high: float | None = None
     recall_low: float | None = None

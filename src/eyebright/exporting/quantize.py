@@ -1,8 +1,9 @@
 """An ONNX graph in int8: uint8 activations, int8 weights for each channel, calibrated on images. No torch here.
 
-Where a tensor's range should end is a bargain: a wide range rounds coarsely, a narrow one cuts off. Four ways to choose
-it are tried, and of the best one also a graph whose first and last layers stay in float; whichever stays closest to the
-float graph is kept. All four come from the same two passes over the images, with one histogram a tensor in memory.
+Weights are rounded so that every channel still adds up to what it did (see `rounding`). Where a tensor's range should
+end is a bargain: a wide range rounds coarsely, a narrow one cuts off. Four ways to choose it are tried, and of the best
+one also a graph whose first and last layers stay in float; whichever stays closest to the float graph is kept. All four
+come from the same two passes over the images, with one histogram a tensor in memory.
 Shapes: N images, C channels, S side that the network sees, K classes.
 """
 
@@ -17,13 +18,14 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from eyebright.errors import DataError
 from eyebright.exporting.answers import divergence, read_answers
+from eyebright.exporting.rounding import quantise
 from eyebright.inference.onnx_engine import INPUT, LOGITS, threads_wanted
 from eyebright.progress import Progress
 
@@ -36,6 +38,7 @@ _SHARES = np.linspace(1.0, 0.2, 81)
 """Of the whole range: what is tried."""
 _WORTH = 0.8
 """Float ends are slower: they are kept if they bring the answers at least this much closer."""
+_WEIGHTED = ("Conv", "Gemm")
 _OPERATIONS = ["Conv", "Gemm", "Add", "MaxPool", "GlobalAveragePool", "Relu", "Concat", "Flatten", "MatMul"]
 
 Range = tuple[float, float]
@@ -101,7 +104,8 @@ def quantize(
     logging.getLogger("onnxruntime.quantization").setLevel(logging.ERROR)
     ranges = _find_ranges(model, images, progress)
     wanted = _run(model, images)
-    attempt = partial(_attempt, model, images=images, wanted=wanted, thresholds=thresholds)
+    rounded = _round_weights(model)
+    attempt = partial(_attempt, model, rounded=rounded, images=images, wanted=wanted, thresholds=thresholds)
     tried: list[tuple[Attempt, onnx.ModelProto]] = []
     progress.start("comparing int8 graphs", len(ranges) + 1)
     for method, chosen in ranges.items():
@@ -126,13 +130,14 @@ def _attempt(
     model: onnx.ModelProto,
     ranges: Mapping[str, Range],
     *,
+    rounded: Mapping[str, TensorProto],
     images: NDArray[np.uint8],
     wanted: NDArray[np.float32],
     thresholds: Sequence[float] | None,
     method: str,
     float_ends: bool,
 ) -> tuple[Attempt, onnx.ModelProto]:
-    made = _with_int8(model, ranges, _ends(model) if float_ends else [])
+    made = _with_int8(model, ranges, rounded, _ends(model) if float_ends else [])
     found = _run(made, images)
     attempt = Attempt(
         method=method,
@@ -145,14 +150,36 @@ def _attempt(
 
 def _ends(model: onnx.ModelProto) -> list[str]:
     """The names of the first and the last layer with weights."""
-    weighted = [node.name for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    weighted = [node.name for node in model.graph.node if node.op_type in _WEIGHTED]
     return [weighted[0], weighted[-1]]
 
 
-def _with_int8(model: onnx.ModelProto, ranges: Mapping[str, Range], keep: Sequence[str]) -> onnx.ModelProto:
+def _round_weights(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    """Layer -> its weights, in float, as they will be after rounding.
+
+    The quantizer divides by the largest magnitude / 127; here that is the step already, so it finds the same integers.
+    """
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in _WEIGHTED and node.input[1] in tensors:
+            weight = numpy_helper.to_array(tensors[node.input[1]])
+            integers, step = quantise(weight, scale="mse", sums="kernel+channel")
+            values = integers * step.reshape(-1, *[1] * (weight.ndim - 1))
+            found[node.name] = numpy_helper.from_array(values.astype(np.float32), node.input[1])
+    return found
+
+
+def _with_int8(
+    model: onnx.ModelProto, ranges: Mapping[str, Range], rounded: Mapping[str, TensorProto], keep: Sequence[str]
+) -> onnx.ModelProto:
     """The graph with QuantizeLinear and DequantizeLinear around every layer but those to keep."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
+    places = {tensor.name: tensor for tensor in copied.graph.initializer}
+    for name, tensor in rounded.items():
+        if name not in keep:
+            places[tensor.name].CopyFrom(tensor)
     data = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
     # What stands before the first layer turns pixels into what the network sees, and stays as it is.
     before = [node.name for node in model.graph.node if node.op_type in ("Cast", "Mul")]

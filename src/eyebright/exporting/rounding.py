@@ -6,15 +6,15 @@ goes to the *nearest* step, or some go the other way so that errors cancel: what
 exact ("sums"), which matters since inputs behind a ReLU are all positive and equal errors don't average out.
 Keeping sums per kernel and then per channel follows SQuant (Guo et al., 2022, arXiv:2202.07471), in closed form.
 
-Shapes: O output channels, I input channels, P positions of a kernel (1 for a linear layer).
+Shapes: O output channels, I input channels, P positions of a kernel (1 for a linear layer), G groups of V values.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 Scale = Literal["absmax", "mse"]
 Sums = Literal["nearest", "channel", "kernel", "kernel+channel"]
@@ -22,51 +22,51 @@ Sums = Literal["nearest", "channel", "kernel", "kernel+channel"]
 SCALES: tuple[Scale, ...] = ("absmax", "mse")
 SUMS: tuple[Sums, ...] = ("nearest", "channel", "kernel", "kernel+channel")
 LEVELS = 127  # -128 stays unused, so that the range is symmetric
-SHRINK = torch.linspace(0.5, 1.02, 105, dtype=torch.float64)
+SHRINK = np.linspace(0.5, 1.02, 105)
 
 
-def quantise(weight: Tensor, *, scale: Scale, sums: Sums) -> tuple[Tensor, Tensor]:
+def quantise(weight: NDArray[np.floating], *, scale: Scale, sums: Sums) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """(O, I, ...) float -> int8 of the same shape, and float32 scales (O,): value = int8 * scale."""
-    flat = weight.double().reshape(weight.shape[0], -1)
-    peak = flat.abs().amax(dim=1).clamp_min(1e-12) / LEVELS
+    flat = weight.astype(np.float64).reshape(len(weight), -1)
+    peak = np.maximum(np.abs(flat).max(axis=1), 1e-12) / LEVELS
     # Rounded to what is stored before anything is measured with it.
-    step = (peak if scale == "absmax" else peak * _least_error(flat, peak)).float()
-    exact = flat / step.double()[:, None]
-    rounded = exact.round().clamp(-LEVELS, LEVELS)
-    if sums in ("kernel", "kernel+channel") and weight.dim() == 4:
+    step = (peak if scale == "absmax" else peak * _least_error(flat, peak)).astype(np.float32)
+    exact = flat / step.astype(np.float64)[:, None]
+    rounded = np.clip(np.round(exact), -LEVELS, LEVELS)
+    if sums in ("kernel", "kernel+channel") and weight.ndim == 4:
         positions = weight.shape[2] * weight.shape[3]
         if positions > 1:
             rounded = _keep_sums(rounded.reshape(-1, positions), exact.reshape(-1, positions)).reshape(exact.shape)
     if sums in ("channel", "kernel+channel"):
         rounded = _keep_sums(rounded, exact)
-    return rounded.to(torch.int8).reshape(weight.shape), step
+    return rounded.astype(np.int8).reshape(weight.shape), step
 
 
-def _least_error(flat: Tensor, peak: Tensor) -> Tensor:
+def _least_error(flat: NDArray[np.float64], peak: NDArray[np.float64]) -> NDArray[np.float64]:
     """(O, I * P), (O,) -> for each channel the factor of `SHRINK` with the least squared error, (O,)."""
-    best = torch.full_like(peak, torch.inf)
-    factor = torch.ones_like(peak)
+    best = np.full_like(peak, np.inf)
+    factor = np.ones_like(peak)
     for shrink in SHRINK:
         step = (peak * shrink)[:, None]
-        error = ((flat / step).round().clamp(-LEVELS, LEVELS) * step - flat).square().sum(dim=1)
-        factor = torch.where(error < best, shrink, factor)
-        best = torch.minimum(error, best)
+        error = ((np.clip(np.round(flat / step), -LEVELS, LEVELS) * step - flat) ** 2).sum(axis=1)
+        factor = np.where(error < best, shrink, factor)
+        best = np.minimum(error, best)
     return factor
 
 
-def _keep_sums(rounded: Tensor, exact: Tensor) -> Tensor:
+def _keep_sums(rounded: NDArray[np.float64], exact: NDArray[np.float64]) -> NDArray[np.float64]:
     """(G, V) -> (G, V): in each group, the values nearest to the middle between two steps go to the other one.
 
     As many as bring the group's sum within half a step of the exact one. Values that were clipped stay, and so do
     values that already went the other way.
     """
     error = rounded - exact
-    total = error.sum(dim=1, keepdim=True)
-    sign = total.sign()
+    total = error.sum(axis=1, keepdims=True)
+    sign = np.sign(total)
     moved = rounded - sign
     towards = error * sign
-    allowed = (towards > 0) & (towards <= 0.5) & (moved.abs() <= LEVELS)
-    towards = torch.where(allowed, towards, -1.0)
-    order = towards.argsort(dim=1, descending=True, stable=True)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1]).expand_as(order).contiguous())
-    return torch.where(allowed & (rank < total.abs().round()), moved, rounded)
+    allowed = (towards > 0) & (towards <= 0.5) & (np.abs(moved) <= LEVELS)
+    order = np.argsort(np.where(allowed, -towards, 1.0), axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(order.shape[1])[None, :], axis=1)
+    return np.where(allowed & (rank < np.round(np.abs(total))), moved, rounded)
