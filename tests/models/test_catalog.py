@@ -137,7 +137,7 @@ def test_a_name_with_control_characters_is_shown_escaped() -> None:
         ("vgg16", {"stride_in": "3x3"}, "vgg16 has no option stride_in"),
         ("vgg16", {"head": "average"}, 'head is "classic" or "pooled"'),
         ("vgg16", {"embed_stages": 2}, "embed_stages is 1, or up to 5 with the pooled head, not 2"),
-        ("cnn", {"width": "huge"}, "no width 'huge'; choose one of small, base, large"),
+        ("cnn", {"width": "huge"}, "no width 'huge'; choose one of small, base, large, deep"),
         ("cnn", {"embed_stages": 2}, "cnn has no option embed_stages"),
     ],
 )

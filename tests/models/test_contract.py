@@ -21,6 +21,7 @@ FORMS: list[tuple[str, dict[str, Any]]] = [
     *((name, {}) for name in MODELS),
     ("cnn", {"width": "small"}),
     ("cnn", {"width": "large"}),
+    ("cnn", {"width": "deep"}),
     *((name, {"head": "pooled"}) for name in MODELS if name.startswith("vgg")),
     ("vgg16", {"head": "pooled", "embed_stages": 2}),
     ("vgg11_bn", {"head": "pooled", "embed_stages": 5}),

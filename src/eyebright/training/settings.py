@@ -54,7 +54,7 @@ class NetworkSettings:
     stride_in: str = ""
     """ResNet weights from a file that does not say its layout: "3x3" or "1x1"."""
     width: str = "base"
-    """The plain CNN's width: "small", "base" or "large"."""
+    """The plain CNN's width: "small", "base", "large", or "deep" (two convolutions a stage, for long training)."""
     embed_stages: int = 0
     """How many of the last stages a new head looks at (VGG and ResNet); 0 takes 2 for pretrained networks, else 1."""
 
