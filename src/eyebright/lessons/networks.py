@@ -161,8 +161,8 @@ def learned(lessons: Lessons, filters: Sequence[NDArray[np.uint8]], heat: HeatMa
 
 def _faithful(heat: HeatMap) -> str:
     if heat.score > heat.random_score:
-        return "Higher is better, so this one says more than chance."
-    return "Higher is better, so this one says no more than chance."
+        return "Higher is better, so of this image it says more than random maps do on average."
+    return "Higher is better, so of this image it says no more than random maps do on average."
 
 
 def _stages(stages: Mapping[str, NDArray[np.float32]]) -> str:
