@@ -1,7 +1,8 @@
 """The most that this machine can be expected to do: large matrix products, in each type of number. No torch here.
 
 A product of two matrices of `SIDE` rows and columns does 2 x SIDE^3 operations and needs little memory for them; a
-network of convolutions can't do better.
+network of convolutions can't do better. No library is the fastest everywhere, so of each type all that are there take
+part, and the fastest counts: one alone was 30 % slower than a whole network of another (docs/log.md).
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ def find_type(engine: str) -> str:
     return BFLOAT16 if engine == TORCH_BF16 or (engine == OPENVINO and has_bfloat16()) else FLOAT32
 
 
-def build_products(side: int = SIDE) -> dict[str, Way]:
-    """A product in each type that something installed here computes.
+def build_products(side: int = SIDE) -> dict[str, tuple[str, Way]]:
+    """Name -> type of number and product, each by every library here that computes it.
 
-    float32 and bfloat16 with torch where it is there, else float32 with NumPy; int8 with ONNX Runtime, where `onnx` is
-    there to write its graph.
+    float32 with NumPy, ONNX Runtime and torch; bfloat16 with torch; int8 with ONNX Runtime. Those of ONNX Runtime need
+    `onnx` to write their graphs.
     """
-    products: dict[str, Way] = {}
+    a, b = np.random.default_rng(0).standard_normal((2, side, side), dtype=np.float32)
+    products: dict[str, tuple[str, Way]] = {"float32 by NumPy": (FLOAT32, partial(np.matmul, a, b))}
     try:
         from eyebright.speed.torch_products import build_torch_products
 
@@ -43,10 +45,9 @@ def build_products(side: int = SIDE) -> dict[str, Way]:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        a, b = np.random.default_rng(0).standard_normal((2, side, side), dtype=np.float32)
-        products[FLOAT32] = partial(np.matmul, a, b)
     try:
-        products[INT8] = _build_int8_product(side)
+        products["float32 by ONNX Runtime"] = (FLOAT32, _build_onnx_product("MatMul", a, b))
+        products["int8 by ONNX Runtime"] = (INT8, _build_int8_product(side))
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
@@ -54,22 +55,28 @@ def build_products(side: int = SIDE) -> dict[str, Way]:
 
 
 def _build_int8_product(side: int) -> Way:
-    """uint8 times int8 into int32, as in a quantised layer: the second matrix is known beforehand, as weights are."""
-    from onnx import TensorProto, helper, numpy_helper
-
+    """uint8 times int8 into int32, as in a quantised layer."""
     chance = np.random.default_rng(0)
     weights: NDArray[np.int8] = chance.integers(-127, 128, (side, side), dtype=np.int8)
+    return _build_onnx_product("MatMulInteger", chance.integers(0, 256, (side, side), dtype=np.uint8), weights)
+
+
+def _build_onnx_product(operation: str, a: NDArray[np.generic], b: NDArray[np.generic]) -> Way:
+    """The second matrix is known beforehand, as weights are."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    side = len(a)
+    out = TensorProto.INT32 if operation == "MatMulInteger" else TensorProto.FLOAT
     graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["a", "b"], ["c"])],
+        [helper.make_node(operation, ["a", "b"], ["c"])],
         "product",
-        [helper.make_tensor_value_info("a", TensorProto.UINT8, [side, side])],
-        [helper.make_tensor_value_info("c", TensorProto.INT32, [side, side])],
-        [numpy_helper.from_array(weights, "b")],
+        [helper.make_tensor_value_info("a", helper.np_dtype_to_tensor_dtype(a.dtype), [side, side])],
+        [helper.make_tensor_value_info("c", out, [side, side])],
+        [numpy_helper.from_array(b, "b")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads_wanted()
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    pixels = chance.integers(0, 256, (side, side), dtype=np.uint8)
-    return partial(session.run, ["c"], {"a": pixels})
+    return partial(session.run, ["c"], {"a": a})
