@@ -78,6 +78,27 @@ def test_a_network_that_learns_from_nothing_gets_light_augmentation_unless_anoth
     assert resolve(Settings(), pretrained=True, short_side=30, num_train=500).augmentation == FINE_TUNING
 
 
+@pytest.mark.parametrize(
+    ("effort", "short_side", "width", "lr"),
+    [
+        ("standard", 32, "base", 3e-3),
+        ("best", 32, "deep", 2e-3),
+        ("best", 64, "deep", 2e-3),
+        ("best", 300, "base", 3e-3),
+    ],
+)
+def test_the_cnn_is_deep_where_there_is_time_for_it(effort: str, short_side: int, width: str, lr: float) -> None:
+    found = resolve(Settings(model="cnn", effort=effort), pretrained=False, short_side=short_side, num_train=9000)
+    assert (found.network.width, found.training.lr) == (width, lr)
+
+
+def test_the_cnn_keeps_the_width_that_was_asked_for_or_comes_with_its_weights() -> None:
+    asked = build_settings(Settings, {"model": "cnn", "effort": "best", "network": {"width": "small"}})
+    assert resolve(asked, pretrained=False, short_side=32, num_train=9000).network.width == "small"
+    given = Settings(model="cnn", effort="best")
+    assert resolve(given, pretrained=True, short_side=32, num_train=9000).network.width == ""
+
+
 def test_one_changed_augmentation_leaves_the_others_to_the_recipe() -> None:
     said = build_settings(Settings, {"augmentation": {"rotate": 90}, "effort": "best"})
     found = resolve(said, pretrained=True, short_side=300, num_train=500).augmentation
@@ -125,7 +146,7 @@ def test_rare_classes_are_helped_only_where_they_are_rare(counts: tuple[int, ...
         ("quick", 10**6, 10),
         ("standard", 1900, 124),
         ("standard", 9000, 57),
-        ("best", 100, 500),
+        ("best", 100, 530),
     ],
 )
 def test_from_scratch_fewer_images_are_seen_more_often(effort: str, num_train: int, epochs: int) -> None:

@@ -71,10 +71,19 @@ SCRATCH = {
     "quick": Recipe(epochs=36, small_epochs=19, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
     "standard": Recipe(epochs=57, small_epochs=57, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
     "best": Recipe(
-        epochs=100, small_epochs=100, test_size=128, batch_size=64, lr=1e-3, average=1.0, augmentation=LIGHT
+        epochs=106,
+        small_epochs=106,
+        test_size=128,
+        batch_size=64,
+        lr=1e-3,
+        average=1.0,
+        augmentation=replace(LIGHT, erase=0.5),
     ),
 }
 CNN_LR = 3e-3
+DEEP_LR = 2e-3
+DEEP_UP_TO = 64
+"""Pixels: `best` trains the deep CNN up to this size; at larger ones it would take hours."""
 
 
 def resolve(
@@ -95,7 +104,12 @@ def resolve(
         data = replace(data, image_size=_choose_size(recipe, pretrained, short_side))
     if network.embed_stages == 0:
         network = replace(network, embed_stages=2 if pretrained else 1)
-    lr = CNN_LR if settings.model == "cnn" else recipe.lr
+    lr = recipe.lr
+    if settings.model == "cnn":
+        if not network.width and not pretrained:
+            is_deep = settings.effort == "best" and data.image_size <= DEEP_UP_TO
+            network = replace(network, width="deep" if is_deep else "base")
+        lr = DEEP_LR if network.width == "deep" else CNN_LR
     batch_size = 32 if num_train < 1000 else recipe.batch_size
     training = replace(
         training,

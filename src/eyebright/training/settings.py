@@ -53,8 +53,9 @@ class NetworkSettings:
     """"none" (from scratch), a name such as "resnet50.tv_v2", a file, or a run's folder; empty chooses."""
     stride_in: str = ""
     """ResNet weights from a file that does not say its layout: "3x3" or "1x1"."""
-    width: str = "base"
-    """The plain CNN's width: "small", "base", "large", or "deep" (two convolutions a stage, for long training)."""
+    width: str = ""
+    """The plain CNN's: "small", "base", "large", or "deep" (two convolutions a stage, worth a long training); empty
+    chooses."""
     embed_stages: int = 0
     """How many of the last stages a new head looks at (VGG and ResNet); 0 takes 2 for pretrained networks, else 1."""
 
