@@ -3,8 +3,8 @@
 
     python bench/restart.py --data ../shared/data/trashnet [--model resnet50] [--rounds 3] [--processes 2]
 
-Each round trains with torchrun, kills the second process with SIGKILL in the middle of an epoch, waits for the first step
-of the restarted group, and ends it. Decoded images are kept from before, as they are when a run is restarted.
+Each round trains with torchrun, kills the second process with SIGKILL in the middle of an epoch, waits for the first
+step of the restarted group, and ends it. Decoded images are kept from before, as they are when a run is restarted.
 """
 
 from __future__ import annotations

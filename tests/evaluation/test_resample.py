@@ -7,7 +7,7 @@ import numpy as np
 from eyebright.evaluation.resample import corrected_interval, draw_counts, percentile_interval
 
 
-def test_a_draw_leaves_class_sizes_to_chance_and_loses_no_class():
+def test_a_draw_leaves_class_sizes_to_chance_and_loses_no_class() -> None:
     labels = np.array([0] * 40 + [1] * 20 + [2])
     counts = draw_counts(labels)
     assert (counts[0] == 1).all()
@@ -20,7 +20,7 @@ def test_a_draw_leaves_class_sizes_to_chance_and_loses_no_class():
     assert np.array_equal(counts, draw_counts(labels))
 
 
-def test_an_interval_moves_away_from_where_the_draws_lie():
+def test_an_interval_moves_away_from_where_the_draws_lie() -> None:
     draws = np.linspace(0, 1, 1001)
     plain, centred = (interval(np.r_[0.5, draws]) for interval in (percentile_interval, corrected_interval))
     np.testing.assert_allclose(plain, centred, atol=1e-9)
@@ -29,7 +29,7 @@ def test_an_interval_moves_away_from_where_the_draws_lie():
     np.testing.assert_allclose([low, high], [0.0731, 0.9932], atol=1e-3)
 
 
-def test_an_interval_without_spread_or_far_from_its_draws_still_holds_the_number():
+def test_an_interval_without_spread_or_far_from_its_draws_still_holds_the_number() -> None:
     assert corrected_interval(np.ones(1001)) == (1, 1)
     low, high = corrected_interval(np.r_[2.0, np.linspace(0, 1, 1001)])
     assert high == 2

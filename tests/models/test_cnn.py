@@ -11,11 +11,26 @@ from eyebright.models.cnn import CNN, WIDTHS
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_width_is_what_the_table_says(width: str) -> None:
-    channels, units = WIDTHS[width]
+    stages, units = WIDTHS[width]
     model = CNN(width, num_classes=4)
-    assert [m.out_channels for m in model.features if isinstance(m, nn.Conv2d)] == list(channels)
+    assert [m.out_channels for m in model.features if isinstance(m, nn.Conv2d)] == [n for stage in stages for n in stage]
     assert model.embedding_width == model.hidden.out_features == units
-    assert model.stages == tuple(f"stage{i}" for i in range(1, len(channels) + 1))
+    assert model.stages == tuple(f"stage{i}" for i in range(1, len(stages) + 1))
+
+
+def test_a_deep_network_knows_the_stage_of_each_of_its_two_convolutions() -> None:
+    model = CNN("deep", num_classes=4)
+    names = [name for name, module in model.features.named_children() if isinstance(module, nn.Conv2d)]
+    assert [model.stage_of(f"features.{name}.weight") for name in names] == [0, 0, 1, 1, 2, 2]
+    assert model.stage_of("hidden.weight") == model.stage_of("fc.bias") == 3
+    with torch.no_grad():
+        found = model.eval().forward_features(torch.randn(1, 3, 32, 32))
+    assert [(name, tuple(maps.shape[1:])) for name, maps in found.items()] == [
+        ("stage1", (32, 16, 16)),
+        ("stage2", (64, 8, 8)),
+        ("stage3", (128, 4, 4)),
+    ]
+    assert all((maps >= 0).all() for maps in found.values()), "a stage ends with its ReLU"
 
 
 def test_a_fresh_network_gives_every_class_the_same_probability() -> None:

@@ -87,7 +87,7 @@ class CNN(nn.Module):
         return bisect_left(self._ends, int(rest.split(".")[0])) if module == "features" else len(self.stages)
 
     def forward_features(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
-        features = {}
+        features: dict[str, Tensor] = {}
         for index, layer in enumerate(self.features):
             x = layer(x)
             if index in self._ends:
