@@ -13,7 +13,8 @@ from eyebright.models.cnn import CNN, WIDTHS
 def test_a_width_is_what_the_table_says(width: str) -> None:
     stages, units = WIDTHS[width]
     model = CNN(width, num_classes=4)
-    assert [m.out_channels for m in model.features if isinstance(m, nn.Conv2d)] == [n for stage in stages for n in stage]
+    convolutions = [module.out_channels for module in model.features if isinstance(module, nn.Conv2d)]
+    assert convolutions == [count for stage in stages for count in stage]
     assert model.embedding_width == model.hidden.out_features == units
     assert model.stages == tuple(f"stage{i}" for i in range(1, len(stages) + 1))
 
