@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -212,6 +213,8 @@ def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress
     )
     with open_run(folder, again) as run:
         progress.say(f"going on with {printable(str(folder))}")
+        for rest in folder.glob(f".{runs.BUNDLE}-*"):  # of a process that was killed while it saved
+            shutil.rmtree(rest, ignore_errors=True)
         return _carry_out(run, prepared, settings, ranks, progress)
 
 
