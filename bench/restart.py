@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 KILLED = """
@@ -86,14 +85,14 @@ def _read(group: subprocess.Popen[bytes], folder: Path, name: str) -> float:
     return float((folder / name).read_text())
 
 
-def _end(group: subprocess.Popen[bytes], signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGKILL)) -> None:
-    for number in signals:
-        if group.poll() is None:
-            os.killpg(group.pid, number)
-            try:
-                group.wait(30)
-            except subprocess.TimeoutExpired:
-                continue
+def _end(group: subprocess.Popen[bytes]) -> None:
+    if group.poll() is None:
+        os.killpg(group.pid, signal.SIGTERM)
+        try:
+            group.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(group.pid, signal.SIGKILL)
+            group.wait()
 
 
 if __name__ == "__main__":
