@@ -211,6 +211,16 @@ def test_decisions_hold_when_a_run_is_gone_on_with(photos: Path, tmp_path: Path)
     assert provenance["starts"] == 2
 
 
+def test_what_a_kill_left_of_a_bundle_is_removed_when_the_run_goes_on(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    train(photos, model="cnn", out=folder, overrides=CNN, progress=StopAt("training", 2))
+    for name in (".bundle-abc", ".bundle-old-abc"):
+        (folder / name).mkdir()
+        (folder / name / "weights.safetensors").write_bytes(b"half")
+    assert not resume(folder).interrupted
+    assert not list(folder.glob("**/.*"))
+
+
 def test_what_fails_before_anything_was_made_leaves_no_folder(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         train(photos, model="cnn", out=tmp_path / "r", overrides=[*CNN, "training.workers=0"], progress=_FullDisk())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,16 @@ def _attribute(model: nn.Module, name: str, kind: type) -> Any:
     return value
 
 
+def remove_half_saved(folder: Path) -> None:
+    """Remove what processes that were killed while they saved have left beside a bundle. No other may be saving it."""
+    for rest in folder.parent.glob(f"{_prefix(folder)}*"):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def _prefix(folder: Path) -> str:
+    return f".{folder.name}-"
+
+
 def save_bundle(
     folder: Path,
     model: nn.Module,
@@ -84,7 +95,7 @@ def save_bundle(
             raise ModelError(f"the network's {name} holds values that are no numbers; it is not saved")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with new_folder(folder, prefix=f".{folder.name}-") as scratch:
+        with new_folder(folder, prefix=_prefix(folder)) as scratch:
             safetensors.torch.save_file(tensors, scratch / WEIGHTS, metadata={"format": "pt"})
             names = [WEIGHTS]
             if calibration is not None:
