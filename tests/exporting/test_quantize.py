@@ -19,6 +19,7 @@ from eyebright.exporting.quantize import (
     quantize,
     thin_out,
 )
+from eyebright.exporting.rounding import quantise
 from eyebright.models.catalog import build_model
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
@@ -72,6 +73,22 @@ def test_the_int8_graph_answers_nearly_as_the_float_graph_and_is_int8(graph: onn
     levels = {arrays[node.input[2]].data_type for node in found.model.graph.node if node.op_type == "QuantizeLinear"}
     assert levels == {onnx.TensorProto.UINT8}
     assert len(found.model.SerializeToString()) < 0.3 * len(before)
+
+
+def test_the_weights_in_the_graph_are_those_whose_sums_were_kept(graph: onnx.ModelProto) -> None:
+    found = quantize(graph, pictures(0), progress=SilentProgress())
+    before, after = (
+        {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        for model in (graph, found.model)
+    )
+    weights = [node.input[1] for node in graph.graph.node if node.op_type in ("Conv", "Gemm")]
+    rounded = [name for name in weights if f"{name}_quantized" in after]
+    assert len(rounded) >= len(weights) - 2 > 10
+    for name in rounded:
+        integers, step = quantise(before[name], scale="mse", sums="kernel+channel", fills=True)
+        assert np.array_equal(after[f"{name}_quantized"], integers), name
+        lives = before[name].reshape(len(step), -1).any(axis=1)  # zeros are zeros at any scale
+        np.testing.assert_allclose(after[f"{name}_scale"][lives], step[lives], rtol=1e-6)
 
 
 def test_of_several_labels_each_is_compared_at_its_threshold(graph: onnx.ModelProto) -> None:

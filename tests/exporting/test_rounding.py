@@ -80,6 +80,15 @@ def test_no_value_that_was_not_clipped_moves_further_than_one_step(scale: Scale,
 
 
 @pytest.mark.parametrize(("scale", "sums"), EVERY_WAY)
+def test_a_filled_channel_ends_at_127(scale: Scale, sums: Sums) -> None:
+    filled, _ = quantise(draw(6, 64, 16, 3, 3), scale=scale, sums=sums, fills=True)
+    assert (np.abs(filled).reshape(64, -1).max(axis=1) == LEVELS).all()
+    if scale == "mse":
+        free, _ = quantise(draw(6, 64, 16, 3, 3), scale=scale, sums=sums)
+        assert np.abs(free).reshape(64, -1).max(axis=1).min() < LEVELS, "some scales have room above"
+
+
+@pytest.mark.parametrize(("scale", "sums"), EVERY_WAY)
 def test_a_channel_of_zeros_stays_zero(scale: Scale, sums: Sums) -> None:
     quantised, step = quantise(np.zeros((2, 3, 3, 3), dtype=np.float32), scale=scale, sums=sums)
     assert (restore(quantised, step) == 0).all()

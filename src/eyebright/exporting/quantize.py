@@ -164,7 +164,7 @@ def _round_weights(model: onnx.ModelProto) -> dict[str, TensorProto]:
     for node in model.graph.node:
         if node.op_type in _WEIGHTED and node.input[1] in tensors:
             weight = numpy_helper.to_array(tensors[node.input[1]])
-            integers, step = quantise(weight, scale="mse", sums="kernel+channel")
+            integers, step = quantise(weight, scale="mse", sums="kernel+channel", fills=True)
             values = integers * step.reshape(-1, *[1] * (weight.ndim - 1))
             found[node.name] = numpy_helper.from_array(values.astype(np.float32), node.input[1])
     return found

@@ -25,12 +25,23 @@ LEVELS = 127  # -128 stays unused, so that the range is symmetric
 SHRINK = np.linspace(0.5, 1.02, 105)
 
 
-def quantise(weight: NDArray[np.floating], *, scale: Scale, sums: Sums) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(O, I, ...) float -> int8 of the same shape, and float32 scales (O,): value = int8 * scale."""
+def quantise(
+    weight: NDArray[np.floating], *, scale: Scale, sums: Sums, fills: bool = False
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """(O, I, ...) float -> int8 of the same shape, and float32 scales (O,): value = int8 * scale.
+
+    Args:
+        weight: (O, I, ...)
+        scale, sums: see above.
+        fills: whether the largest magnitude of each channel must become 127, so that whoever divides by it finds the
+            same scale again.
+    """
     flat = weight.astype(np.float64).reshape(len(weight), -1)
     peak = np.maximum(np.abs(flat).max(axis=1), 1e-12) / LEVELS
     # Rounded to what is stored before anything is measured with it.
-    step = (peak if scale == "absmax" else peak * _least_error(flat, peak)).astype(np.float32)
+    step = (peak if scale == "absmax" else peak * _least_error(flat, peak, most=1.0 if fills else SHRINK[-1])).astype(
+        np.float32
+    )
     exact = flat / step.astype(np.float64)[:, None]
     rounded = np.clip(np.round(exact), -LEVELS, LEVELS)
     if sums in ("kernel", "kernel+channel") and weight.ndim == 4:
@@ -42,11 +53,11 @@ def quantise(weight: NDArray[np.floating], *, scale: Scale, sums: Sums) -> tuple
     return rounded.astype(np.int8).reshape(weight.shape), step
 
 
-def _least_error(flat: NDArray[np.float64], peak: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(O, I * P), (O,) -> for each channel the factor of `SHRINK` with the least squared error, (O,)."""
+def _least_error(flat: NDArray[np.float64], peak: NDArray[np.float64], *, most: float) -> NDArray[np.float64]:
+    """(O, I * P), (O,) -> for each channel the factor of `SHRINK`, up to the most, of least squared error, (O,)."""
     best = np.full_like(peak, np.inf)
     factor = np.ones_like(peak)
-    for shrink in SHRINK:
+    for shrink in (one for one in SHRINK if one <= most + 1e-9):
         step = (peak * shrink)[:, None]
         error = ((np.clip(np.round(flat / step), -LEVELS, LEVELS) * step - flat) ** 2).sum(axis=1)
         factor = np.where(error < best, shrink, factor)
