@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, final
 
 from eyebright.bundle.manifest import Manifest
-from eyebright.bundle.store import save_bundle
+from eyebright.bundle.store import remove_half_saved, save_bundle
 from eyebright.calibration.calibrate import calibrate
 from eyebright.calibration.calibration import Calibration
 from eyebright.checking.decisions import write_decisions
@@ -82,6 +82,7 @@ def fit_network(
         if prepared.decided is not None:
             write_text(run.folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
         interval = settings.training.checkpoint_seconds
+        remove_half_saved(run.folder / runs.BUNDLE)
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
         watch = _Watcher(run.folder, settings, progress)
     with nullcontext() if watch is None else watch, watch_memory() as training_memory:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from eyebright.bundle.store import remove_half_saved
 from eyebright.distributed.launch import join_ranks, started_by, was_restarted
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import CheckpointError, printable
@@ -213,7 +212,6 @@ def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress
     )
     with open_run(folder, again) as run:
         progress.say(f"going on with {printable(str(folder))}")
-        remove_half_saved(folder / runs.BUNDLE)
         return _carry_out(run, prepared, settings, ranks, progress)
 
 
