@@ -46,9 +46,9 @@ def start(photos: Path, folder: Path, kind: str) -> int:
             resume_comparison(folder)
         elif kind == "comparison":
             compare(photos, models=["cnn"], out=folder, overrides=SETTINGS, seeds=2, baseline=False)
-        elif read_state(folder) is None:
+        elif (state := read_state(folder)) is None:
             train(photos, model="cnn", out=folder, overrides=SETTINGS)
-        else:
+        elif state.state != "finished":  # else it was killed between its end and that of its process
             resume(folder)
         code = 0
     finally:
