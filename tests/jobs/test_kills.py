@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from eyebright.errors import CheckpointError
 from eyebright.jobs.compare import compare, resume_comparison
 from eyebright.jobs.state import read_state
 from eyebright.jobs.train import resume, train
@@ -43,12 +45,13 @@ def start(photos: Path, folder: Path, kind: str) -> int:
         with open(os.devnull, "w") as nowhere:
             os.dup2(nowhere.fileno(), sys.stderr.fileno())
         if kind == "comparison" and (folder / PLAN).exists():
-            resume_comparison(folder)
+            with suppress(CheckpointError):  # it is finished, and was killed between its end and that of its process
+                resume_comparison(folder)
         elif kind == "comparison":
             compare(photos, models=["cnn"], out=folder, overrides=SETTINGS, seeds=2, baseline=False)
         elif (state := read_state(folder)) is None:
             train(photos, model="cnn", out=folder, overrides=SETTINGS)
-        elif state.state != "finished":  # else it was killed between its end and that of its process
+        elif state.state != "finished":  # else the same
             resume(folder)
         code = 0
     finally:

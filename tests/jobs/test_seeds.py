@@ -118,6 +118,28 @@ def test_a_stopped_comparison_reports_what_all_have_and_ends_as_if_it_had_not_be
         resume_comparison(folder)
 
 
+def test_a_kill_before_the_last_report_leaves_no_older_one_as_if_it_were_the_whole(
+    photos: Path, tmp_path: Path, stop_in: StopIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eyebright.jobs import compare as module
+
+    folder = tmp_path / "c"
+    stopped = compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=stop_in(2), baseline=False)
+    assert list(stopped.reports) == ["cnn"]
+
+    def killed(*_: object, **__: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_report", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            resume_comparison(folder)
+    found = resume_comparison(folder)
+    assert set(found.reports) == {"cnn", "resnet18"}
+    told = json.loads((folder / runs.REPORT_JSON).read_text())["contestants"]
+    assert len(told) == 2
+
+
 def test_a_comparison_of_one_seed_is_gone_on_with_too(photos: Path, tmp_path: Path, stop_in: StopIn) -> None:
     folder = tmp_path / "c"
     stopped = compare(photos, models=MODELS, out=folder, overrides=SETTINGS, progress=stop_in(2))

@@ -208,6 +208,9 @@ def _carry_out(
     trials = plan.trials()
     done = [trial.name for trial in trials if ranks.leads and is_finished(folder / trial.name)]
     done = json.loads(ranks.share(json.dumps(done).encode()))
+    if ranks.leads and len(done) < len(trials):
+        # What an earlier stop has told of a part; a kill must not leave it as if it were the whole.
+        (folder / runs.REPORT_JSON).unlink(missing_ok=True)
     found: dict[str, AnyContestant] = {}
     interrupted = False
     for number, trial in enumerate(trials, start=1):
