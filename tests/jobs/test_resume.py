@@ -14,7 +14,7 @@ from PIL import Image
 
 from eyebright.errors import CheckpointError, DataError, OutputError
 from eyebright.jobs import runs
-from eyebright.jobs.state import STATE, open_run, read_state
+from eyebright.jobs.state import LOCK, STATE, open_run, read_state
 from eyebright.jobs.train import Run, resume, train
 from eyebright.progress import SilentProgress
 from eyebright.training.history import read_history
@@ -219,6 +219,17 @@ def test_what_a_kill_left_of_a_bundle_is_removed_when_the_run_goes_on(photos: Pa
         (folder / name / "weights.safetensors").write_bytes(b"half")
     assert not resume(folder).interrupted
     assert not list(folder.glob("**/.*"))
+
+
+def test_a_finished_run_that_was_killed_before_it_could_tidy_up_is_tidied(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    train(photos, model="cnn", out=folder, overrides=CNN)
+    (folder / runs.CHECKPOINTS / "00000002").mkdir(parents=True)
+    (folder / LOCK).touch()
+    with pytest.raises(CheckpointError, match="is finished; there is nothing to go on with"):
+        resume(folder)
+    assert not (folder / runs.CHECKPOINTS).exists()
+    assert not list(folder.glob(".*"))
 
 
 def test_what_fails_before_anything_was_made_leaves_no_folder(photos: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from eyebright.jobs.gather import gather_contestants, list_baseline
 from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare_again
+from eyebright.jobs.state import clear_finished
 from eyebright.jobs.train import choose_settings, prepare_together, settings_begun_in
 from eyebright.jobs.trials import Plan, forget_plan, full_path, prepare_parts_again, read_plan, write_plan
 from eyebright.models.catalog import find_model
@@ -169,7 +170,10 @@ def resume_comparison(
     progress = progress or SilentProgress()
     path = Path(folder)
     plan = read_plan(path)
-    if (path / runs.REPORT_JSON).is_file() and all(is_finished(path / trial.name) for trial in plan.trials()):
+    finished = [trial for trial in plan.trials() if is_finished(path / trial.name)]
+    for trial in finished:
+        clear_finished(path / trial.name)
+    if (path / runs.REPORT_JSON).is_file() and len(finished) == len(plan.trials()):
         raise CheckpointError(f"{printable(str(path))} is finished; its report is {path / runs.REPORT_HTML}")
     chosen = settings_begun_in(load_settings(Settings, text=plan.settings), plan.folder)
     with join_ranks(choose_device(chosen.training.device)) as ranks:

@@ -7,6 +7,7 @@ says "running" while nobody holds its lock was interrupted.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -138,6 +139,14 @@ def open_run(folder: Path, state: RunState) -> Iterator[OpenRun]:
         except BaseException as error:
             run.fail(f"{type(error).__name__}: {error}")
             raise
+
+
+def clear_finished(folder: Path) -> None:
+    """Remove the checkpoints and the lock of a finished run whose process was killed before it could."""
+    if not any((folder / name).exists() for name in (CHECKPOINTS, LOCK)):
+        return
+    with suppress(CheckpointError, OSError), _lock(folder):  # else another is at it, or nothing may be changed here
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
 def _forget_if_empty(run: OpenRun) -> None:

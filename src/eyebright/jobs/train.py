@@ -22,7 +22,7 @@ from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare, prepare_again
 from eyebright.jobs.provenance import now
-from eyebright.jobs.state import OpenRun, RunState, find_state, open_run, read_state
+from eyebright.jobs.state import OpenRun, RunState, clear_finished, find_state, open_run, read_state
 from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
 from eyebright.settings import load_settings, override_settings, to_toml
@@ -166,6 +166,7 @@ def state_of(folder: Path) -> RunState:
     if state is None:
         raise CheckpointError(f"{shown} holds no training to go on with: there is no readable run.json in it")
     if state.state == "finished":
+        clear_finished(folder)
         raise CheckpointError(
             f"{shown} is finished; there is nothing to go on with. To train its classifier further, start a new run "
             f"with --weights {shown}"
