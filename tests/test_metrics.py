@@ -95,6 +95,14 @@ def test_mcnemar_equals_the_exact_binomial_sum(first: int, second: int) -> None:
     assert metrics.mcnemar_exact(first, second) == pytest.approx(exact, rel=1e-9)
 
 
+def test_a_binomial_tail_is_what_scipy_says() -> None:
+    stats = pytest.importorskip("scipy.stats", reason="needs SciPy as the oracle")
+    for count, total, share in ((0, 59, 0.05), (9, 300, 0.05), (30, 2000, 0.02), (5, 5, 0.3), (12, 20, 1 - 1e-9)):
+        assert metrics.binomial_tail(count, total, share) == pytest.approx(
+            stats.binom.cdf(count, total, share), rel=1e-9
+        )
+
+
 def test_of_equal_probabilities_the_first_class_is_the_answer() -> None:
     even = np.full((2, 4), 0.25)
     assert metrics.top_k_correct(even, [0, 1], k=1).tolist() == [True, False]

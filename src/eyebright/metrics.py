@@ -240,11 +240,25 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     """
     if min(only_first, only_second) < 0:
         raise DataError("McNemar's test needs counts of zero or more")
-    total, fewer = only_first + only_second, min(only_first, only_second)
+    return min(1.0, 2 * binomial_tail(min(only_first, only_second), only_first + only_second, 0.5))
+
+
+def binomial_tail(count: int, total: int, share: float) -> float:
+    """How likely at most `count` of `total` independent draws succeed, if each does so with a chance of `share`.
+
+    Args:
+        count: 0 or more.
+        total: 0 or more.
+        share: strictly between 0 and 1.
+    """
     # Logarithms, because 2**total overflows a float at 1,024 samples.
-    base = math.lgamma(total + 1) - total * math.log(2)
-    tail = math.fsum(math.exp(base - math.lgamma(i + 1) - math.lgamma(total - i + 1)) for i in range(fewer + 1))
-    return min(1.0, 2 * tail)
+    logs = math.log(share), math.log1p(-share)
+    base = math.lgamma(total + 1)
+    terms = (
+        base - math.lgamma(i + 1) - math.lgamma(total - i + 1) + i * logs[0] + (total - i) * logs[1]
+        for i in range(min(count, total) + 1)
+    )
+    return min(1.0, math.fsum(map(math.exp, terms)))
 
 
 def exact_interval(successes: int, total: int) -> Interval:
@@ -264,12 +278,7 @@ def exact_interval(successes: int, total: int) -> Interval:
         low, high = 0.0, 1.0
         for _ in range(50):
             middle = (low + high) / 2
-            logs = math.log(middle), math.log1p(-middle)
-            base = math.lgamma(total + 1)
-            tail = math.fsum(
-                math.exp(base - math.lgamma(i + 1) - math.lgamma(total - i + 1) + i * logs[0] + (total - i) * logs[1])
-                for i in range(count, total + 1)
-            )
+            tail = binomial_tail(total - count, total, 1 - middle)  # so many fail at the most
             low, high = (low, middle) if tail > 0.025 else (middle, high)
         return (low + high) / 2
 

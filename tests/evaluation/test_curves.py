@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from eyebright.evaluation.compare import Comparison
-from eyebright.evaluation.curves import best_point, render_curves
+from eyebright.evaluation.curves import kept_point, render_curves
 from eyebright.evaluation.facts import CurvePoint
 
 Build = Callable[..., Comparison]
@@ -28,10 +28,15 @@ def drawn_curves(
     return render_curves([replace(contestant, curve=curve, curve_kind=kind)])
 
 
-def test_the_best_point_has_the_lowest_validation_loss_then_is_the_first() -> None:
-    assert best_point([point(1, 0.5), point(2, 0.95, 0.4), point(3, 0.9, 0.3), point(4, 0.9, 0.3)]) == 2
-    assert best_point([point(1, None), point(2, 0.9, float("nan"))]) is None
-    assert best_point([]) is None
+def test_of_older_reports_the_lowest_validation_loss_was_kept_and_of_equal_ones_the_first() -> None:
+    assert kept_point([point(1, 0.5), point(2, 0.95, 0.4), point(3, 0.9, 0.3), point(4, 0.9, 0.3)]) == 2
+    assert kept_point([point(1, None), point(2, 0.9, float("nan"))]) is None
+    assert kept_point([]) is None
+
+
+def test_what_was_kept_is_marked_and_not_the_lowest_loss() -> None:
+    points = [point(1, 0.5, 0.4), replace(point(2, 0.95, 0.5), kept=True), point(3, 0.9, 0.6)]
+    assert kept_point(points) == 1
 
 
 @pytest.mark.parametrize("kind", ["epochs", "regularisation"])

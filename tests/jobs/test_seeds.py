@@ -150,6 +150,30 @@ def test_a_comparison_of_one_seed_is_gone_on_with_too(photos: Path, tmp_path: Pa
     assert not found.comparison.contestants[-1].is_network
 
 
+def test_a_comparison_stopped_while_the_classifier_without_a_network_is_fitted_is_not_finished(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eyebright.jobs import compare as module
+
+    def stopped(*_: object) -> list[Contestant]:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "c"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "list_baseline", stopped)
+        told = compare(photos, models=["cnn"], out=folder, overrides=SETTINGS)
+    assert told.interrupted
+    assert list(told.reports) == ["cnn"]
+    assert isinstance(told.comparison, Comparison)
+    assert all(contestant.is_network for contestant in told.comparison.contestants)
+    found = resume_comparison(folder)
+    assert not found.interrupted
+    assert isinstance(found.comparison, Comparison)
+    assert [contestant.is_network for contestant in found.comparison.contestants] == [True, False]
+    with pytest.raises(CheckpointError, match="is finished"):
+        resume_comparison(folder)
+
+
 def test_what_can_not_be_gone_on_with_is_told(
     photos: Path, seeded: ComparedRuns, tmp_path: Path, stop_in: StopIn
 ) -> None:

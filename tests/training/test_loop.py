@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from eyebright.data.loader import Batch
 from eyebright.progress import SilentProgress
 from eyebright.training.checkpoint import InMemory, Snapshot
+from eyebright.training.choice import Validation
 from eyebright.training.history import EpochRecord
 from eyebright.training.loop import DivergedError, LoopResult, run_loop
 from eyebright.training.memory import TooLittleMemoryError
@@ -63,13 +64,19 @@ class Stopping(SilentProgress):
         self.warnings.append(text)
 
 
-def true_loss(network: nn.Module) -> tuple[float, float]:
+def true_loss(network: nn.Module) -> Validation:
     network.eval()
     with torch.no_grad():
         (batch, _), *_ = batches(99)
         logits = network(batch.images)
         right = (logits.argmax(dim=1) == batch.targets.argmax(dim=1)).double().mean()
-        return float(nn.functional.cross_entropy(logits, batch.targets)), float(right)
+        losses = nn.functional.cross_entropy(logits.double(), batch.targets.double(), reduction="none")
+        return Validation(losses=losses, accuracy=float(right))
+
+
+def scored(loss: float, accuracy: float) -> Validation:
+    """Of a single sample, so that nothing about its loss is uncertain."""
+    return Validation(losses=torch.tensor([loss], dtype=torch.float64), accuracy=accuracy)
 
 
 def run(
@@ -85,9 +92,9 @@ def run(
     """Train, with made-up validation results if given; also returns the weights at each validation."""
     seen: list[Tensor] = []
 
-    def validate(network: nn.Module) -> tuple[float, float]:
+    def validate(network: nn.Module) -> Validation:
         seen.append(next(network.parameters()).detach().clone())
-        return true_loss(network) if scores is None else scores[len(seen) - 1]
+        return true_loss(network) if scores is None else scored(*scores[len(seen) - 1])
 
     settings: dict[str, Any] = {
         "batches": batches,
@@ -109,19 +116,41 @@ def run(
         ([(1, 0.5), (0.8, 0.7), (0.6, 0.9), (0.7, 0.8)], 2),
         ([(0.5, 0.9), (0.6, 0.7), (0.7, 0.8)], 0),  # how it came in counts too
         ([(1, 0.5), (0.7, 0.9), (0.6, 0.8)], 2),  # by the loss, whatever the accuracy
-        ([(1, 0.5), (0.7, 0.9), (0.7, 0.9)], 1),  # among equals the first
+        ([(1, 0.5), (0.7, 0.9), (0.7, 0.9)], 2),  # among equals the last: it was trained longer
         ([(1, 0.5), (math.nan, 0.9), (0.9, 0.6), (-math.inf, 1.0)], 2),  # never one without a loss
         ([(math.nan, 0.5), (2, 0.3)], 1),
     ],
 )
-def test_the_best_epoch_is_kept(scores: list[tuple[float, float]], best: int) -> None:
+def test_the_epoch_of_the_lowest_loss_is_kept(scores: list[tuple[float, float]], best: int) -> None:
     model = Pixelwise()
     result, seen = run(model, scores=scores)
-    assert result.best_epoch == best
+    assert result.kept_epoch == best
+    assert [record.number for record in result.records if record.kept] == [best]
     assert torch.equal(model.linear.weight, seen[best])
     assert [record.number for record in result.records] == list(range(len(scores)))
     assert [record.val_accuracy for record in result.records] == [accuracy for _, accuracy in scores]
     assert result.records[0].train_loss is None
+
+
+def test_a_later_epoch_is_kept_if_it_is_no_worse_as_far_as_can_be_told() -> None:
+    noise = torch.randn(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = (noise - noise.mean()) / noise.std()
+    lowest = torch.full((50,), 0.5, dtype=torch.float64)
+
+    def behind(errors: float) -> Tensor:
+        return lowest + noise + errors / math.sqrt(50)
+
+    losses = iter([lowest + 0.3, lowest, behind(1.5), behind(0.5), behind(1.5)])
+
+    def validate(network: nn.Module) -> Validation:
+        return Validation(losses=next(losses), accuracy=0.5)
+
+    plan, keeper = replace(PLAN, epochs=4), InMemory()
+    result, _ = run(Pixelwise(), plan=plan, validate=validate, keeper=keeper, progress=Stopping(12))
+    assert [record.kept for record in result.records] == [False, True, False]
+    result, _ = run(Pixelwise(), plan=plan, validate=validate, keeper=keeper, start=keeper.load())
+    assert [record.kept for record in result.records] == [False, False, False, True, False]
+    assert result.kept_epoch == 3
 
 
 def test_it_learns_and_tells_each_epoch_as_it_comes() -> None:
@@ -149,7 +178,7 @@ def test_a_stop_before_the_first_step_keeps_what_came_in() -> None:
     model = Pixelwise()
     result, seen = run(model, scores=[(1, 0.5), (1, 0.8)], progress=Stopping(0))
     assert result.interrupted
-    assert result.best_epoch == 0
+    assert result.kept_epoch == 0
     assert torch.equal(model.linear.weight, seen[0])
 
 
@@ -180,7 +209,7 @@ def test_going_on_after_any_stop_gives_the_same_bits(form: dict[str, Any], stops
     assert torch.equal(model.linear.bias, whole.linear.bias)
     unlike = [replace(record, seconds=0.0) for record in result.records]
     assert unlike == [replace(record, seconds=0.0) for record in expected.records]
-    assert result.best_epoch == expected.best_epoch
+    assert result.kept_epoch == expected.kept_epoch
 
 
 def test_a_stop_while_measuring_measures_again() -> None:
@@ -189,7 +218,7 @@ def test_a_stop_while_measuring_measures_again() -> None:
     keeper = InMemory()
     times = 0
 
-    def validate(network: nn.Module) -> tuple[float, float] | None:
+    def validate(network: nn.Module) -> Validation | None:
         nonlocal times
         times += 1
         return None if times == 3 else true_loss(network)
@@ -276,9 +305,9 @@ def test_the_fourth_time_it_ends_with_advice_and_the_best_weights() -> None:
     model = Pixelwise()
     seen: list[float] = []
 
-    def validate(network: nn.Module) -> tuple[float, float]:
+    def validate(network: nn.Module) -> Validation:
         seen.append(float(network.linear.weight.detach().sum()))  # type: ignore[union-attr, operator]
-        return 1.0 / len(seen), 0.5
+        return scored(1.0 / len(seen), 0.5)
 
     with pytest.raises(DivergedError, match=r"epoch 2, at step 8: .* 3 lower learning rates.*--set training\.lr=0\.02"):
         run(model, batches=poison([(2, 3)] * 4), validate=validate)
@@ -362,9 +391,9 @@ def test_a_step_follows_no_gradient_longer_than_one() -> None:
 
     weights: list[Tensor] = []
 
-    def validate(network: nn.Module) -> tuple[float, float]:
+    def validate(network: nn.Module) -> Validation:
         weights.append(torch.cat([p.detach().flatten().clone() for p in network.parameters()]))
-        return 1.0, 0.1 * len(weights)
+        return scored(1.0, 0.1 * len(weights))
 
     plan = replace(PLAN, epochs=1, batches_per_epoch=1, samples_per_epoch=2, highest_lr=0.5, warmup=0.9)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
@@ -426,7 +455,7 @@ def test_without_progress_training_ends_early() -> None:
     scores = [(1, 0.5), (0.8, 0.7), (0.9, 0.7), (0.9, 0.7), (0.7, 0.7), (0.6, 0.9)]
     result, _ = run(Pixelwise(), scores=scores, plan=replace(PLAN, patience=2))
     assert [record.number for record in result.records] == [0, 1, 2, 3]
-    assert result.best_epoch == 1
+    assert result.kept_epoch == 1
     assert not result.interrupted
 
 

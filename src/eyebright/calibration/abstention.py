@@ -5,13 +5,13 @@ Shapes: V validation samples.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.errors import SettingsError
+from eyebright.metrics import binomial_tail
 
 CERTAINTY = 0.95
 """How often, over all validation sets that might have been drawn, a promise that is called certain holds."""
@@ -89,10 +89,13 @@ def _sure_enough(sure: NDArray[np.float64], wrong: NDArray[np.int64], error_rate
     steps = np.unique(np.linspace(1, len(sure), _STEPS).astype(np.int64))
     sizes = [_with_equals(sure, int(step)) for step in steps]
     expected = np.cumsum(1 - sure)
-    easiest = min(range(len(sizes)), key=lambda i: _tail(sizes[i], round(float(expected[sizes[i] - 1])), error_rate))
+    easiest = min(
+        range(len(sizes)), key=lambda i: binomial_tail(round(float(expected[sizes[i] - 1])), sizes[i], error_rate)
+    )
     chosen = 0
     for size in sizes[easiest:]:
-        if _tail(size, int(wrong[size - 1]), error_rate) > 1 - CERTAINTY:
+        # How likely so few wrong answers are if the error rate were exactly what it must not exceed.
+        if binomial_tail(int(wrong[size - 1]), size, error_rate) > 1 - CERTAINTY:
             break
         chosen = size
     return chosen
@@ -101,17 +104,3 @@ def _sure_enough(sure: NDArray[np.float64], wrong: NDArray[np.int64], error_rate
 def _with_equals(sure: NDArray[np.float64], size: int) -> int:
     """So many samples, and all those that are as sure as the last of them."""
     return int(np.count_nonzero(sure >= sure[size - 1]))
-
-
-def _tail(total: int, wrong: int, error_rate: float) -> float:
-    """How likely so few wrong answers, or fewer, are if the error rate were exactly what it must not exceed."""
-    base = math.lgamma(total + 1)
-    terms = (
-        base
-        - math.lgamma(i + 1)
-        - math.lgamma(total - i + 1)
-        + i * math.log(error_rate)
-        + (total - i) * math.log1p(-error_rate)
-        for i in range(wrong + 1)
-    )
-    return min(1.0, math.fsum(map(math.exp, terms)))

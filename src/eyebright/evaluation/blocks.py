@@ -75,8 +75,9 @@ def render_learning(order: Sequence[NetworkFacts]) -> str:
     """How each network learned."""
     words = (
         "Measured on the validation images: not trained on, but used to choose among these. A ring marks what was "
-        "kept: the lowest loss. For epochs that is the loss at the temperature that suits the network best, for how "
-        "sure it is can be put right afterwards, but not what it confuses."
+        "kept: the lowest loss, or a later epoch whose loss is higher by no more than chance may make it (a standard "
+        "error). For epochs that is the loss at the temperature that suits the network best, for how sure it is can "
+        "be put right afterwards, but not what it confuses."
     )
     if len(order) > 1:
         words += " All accuracy axes are the same."

@@ -49,8 +49,11 @@ def render_rate_curve(title: str, rates: Sequence[float], losses: Sequence[float
     return _drawing(title, points, "learning rate", False, _loss_axis(losses), [_Line("val", tuple(losses))], marked)
 
 
-def best_point(points: Sequence[CurvePoint]) -> int | None:
-    """The index of the lowest validation loss, by which training chooses; of equal ones the first."""
+def kept_point(points: Sequence[CurvePoint]) -> int | None:
+    """The index of what was kept; in older reports, which do not tell, of the lowest validation loss."""
+    kept = [i for i, point in enumerate(points) if point.kept]
+    if kept:
+        return kept[-1]
     losses = {i: p.val_loss for i, p in enumerate(points) if p.val_loss is not None and math.isfinite(p.val_loss)}
     return min(losses, key=losses.__getitem__) if losses else None
 
@@ -68,7 +71,7 @@ def _card(contestant: NetworkFacts, accuracy_axis: _Axis) -> str:
         x_name = "epoch"
     if not points:
         return f'<article class="card">{title}<p class="quiet">No learning curve was kept.</p></article>'
-    best = best_point(points)
+    kept = kept_point(points)
     accuracy = _drawing(
         f"Validation accuracy of {contestant.title} by {x_name}",
         points,
@@ -76,7 +79,7 @@ def _card(contestant: NetworkFacts, accuracy_axis: _Axis) -> str:
         contestant.curve_kind == "epochs",
         accuracy_axis,
         [_Line("val", tuple(p.val_accuracy for p in points))],
-        best,
+        kept,
     )
     lines = [_Line("train", tuple(p.train_loss for p in points)), _Line("val", tuple(p.val_loss for p in points))]
     losses = [value for line in lines for value in line.values if value is not None and math.isfinite(value)]
@@ -87,17 +90,17 @@ def _card(contestant: NetworkFacts, accuracy_axis: _Axis) -> str:
         contestant.curve_kind == "epochs",
         _loss_axis(losses),
         lines,
-        best,
+        kept,
     )
-    kept = ""
-    if best is not None:
-        at = f"epoch {_short(points[best].x)}" if x_name == "epoch" else f"strength {_short(points[best].x)}"
-        value = points[best].val_accuracy
-        kept = f", {at} kept" + ("" if value is None or not math.isfinite(value) else f": {percent(value)}")
+    told = ""
+    if kept is not None:
+        at = f"epoch {_short(points[kept].x)}" if x_name == "epoch" else f"strength {_short(points[kept].x)}"
+        value = points[kept].val_accuracy
+        told = f", {at} kept" + ("" if value is None or not math.isfinite(value) else f": {percent(value)}")
     keys = '<span class="key train">training</span> <span class="key val">validation</span>'
     return (
         f'<article class="card">{title}<p class="quiet">{what}</p>'
-        f'<div class="charts"><figure><figcaption>Validation accuracy{kept}</figcaption>{accuracy}</figure>'
+        f'<div class="charts"><figure><figcaption>Validation accuracy{told}</figcaption>{accuracy}</figure>'
         f"<figure><figcaption>Loss {keys}</figcaption>{loss}</figure></div></article>"
     )
 

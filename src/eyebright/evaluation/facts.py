@@ -19,6 +19,8 @@ class CurvePoint:
     val_loss: float | None
     val_accuracy: float | None
     """A fraction."""
+    kept: bool = False
+    """Whether it became the classifier; older reports do not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ Where several processes train together, all of them are here; rank 0 alone has a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -36,7 +35,7 @@ from eyebright.progress import Progress
 from eyebright.settings import to_toml
 from eyebright.speed.costs import measure_latency, watch_memory
 from eyebright.training.checkpoint import Checkpoints
-from eyebright.training.history import EpochRecord, HistoryWriter
+from eyebright.training.history import EpochRecord, HistoryWriter, find_kept
 from eyebright.training.settings import Settings
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
@@ -199,8 +198,7 @@ def _follow(trained: TrainedNetwork) -> Predictor:
 
 
 def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> dict[str, Any]:
-    kept = [record for record in trained.history if math.isfinite(record.val_loss)]
-    best = min(kept, key=lambda record: record.val_loss, default=None)
+    kept = find_kept(trained.history)
     return {
         "created": now(),
         "data": {
@@ -215,7 +213,7 @@ def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> di
         "training_seconds": round(trained.seconds, 1),
         "starts": run.state.starts,
         "interrupted": trained.interrupted,
-        "validation": None if best is None else {"accuracy": best.val_accuracy, "log_loss": best.val_loss},
+        "validation": None if kept is None else {"accuracy": kept.val_accuracy, "log_loss": kept.val_loss},
         "versions": list_versions(),
         "machine": describe_machine(),
     }

@@ -141,6 +141,7 @@ def _point(record: EpochRecord) -> CurvePoint:
         train_loss=record.train_loss,
         val_loss=record.val_loss,
         val_accuracy=record.val_accuracy,
+        kept=record.kept,
     )
 
 

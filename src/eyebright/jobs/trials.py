@@ -1,6 +1,6 @@
 """What a comparison is to train, kept in its folder so that it can be gone on with.
 
-compare.json    networks, seeds, folds, settings and where the data are
+compare.json    networks, seeds, folds, settings, where the data are, and whether all is done
 splits/         what each training uses which sample for: split.csv, or fold-1.csv, fold-2.csv ...
 NAME/           each training's run: cnn; cnn-seed0, cnn-seed1 ...; or cnn-fold1, cnn-fold2 ...
 """
@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eyebright.errors import CheckpointError, DataError, printable
@@ -68,6 +68,8 @@ class Plan:
     """What a file of decisions came to."""
     notes: tuple[str, ...] = ()
     """What was noticed when the data were read."""
+    finished: bool = False
+    """Whether all of it is done, the report on all of it too."""
     version: int = VERSION
 
     def trials(self) -> tuple[Trial, ...]:
@@ -102,7 +104,16 @@ def write_plan(folder: Path, plan: Plan, parts: Sequence[Prepared]) -> None:
         (folder / SPLITS).mkdir()
     for name, part in zip(_file_names(plan), parts, strict=True):
         write_text(folder / SPLITS / name, runs.spell_samples(part.table, part.digests))
-    write_text(folder / PLAN, json.dumps(to_plain(plan), indent=1) + "\n")
+    _write(folder, plan)
+
+
+def finish_plan(folder: Path, plan: Plan) -> None:
+    """Note that all of a plan is done.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    _write(folder, replace(plan, finished=True))
 
 
 def forget_plan(folder: Path) -> None:
@@ -160,6 +171,10 @@ def prepare_parts_again(folder: Path, plan: Plan, data: Data | None, progress: P
 def full_path(data: Data) -> str | None:
     """Where data lie; None for arrays."""
     return os.path.abspath(data) if isinstance(data, str | os.PathLike) else None
+
+
+def _write(folder: Path, plan: Plan) -> None:
+    write_text(folder / PLAN, json.dumps(to_plain(plan), indent=1) + "\n")
 
 
 def _file_names(plan: Plan) -> list[str]:

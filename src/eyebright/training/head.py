@@ -72,6 +72,8 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
 
 
 def _head_records(tried: Sequence[TriedStrength], seconds: Sequence[float]) -> list[EpochRecord]:
+    lowest = min((one.val_loss for one in tried), default=0.0)
+    kept = next((one for one in tried if one.val_loss == lowest), None)
     return [
         EpochRecord(
             phase="head",
@@ -80,6 +82,7 @@ def _head_records(tried: Sequence[TriedStrength], seconds: Sequence[float]) -> l
             val_loss=one.val_loss,
             val_accuracy=one.val_accuracy,
             seconds=when,
+            kept=one is kept,
         )
         for one, when in zip(tried, seconds, strict=True)
     ]

@@ -24,10 +24,17 @@ class EpochRecord:
     train_loss: float | None
     """None where it was not measured."""
     val_loss: float
-    """For epochs at the temperature that suits it best: see `validation.calibrated_loss`."""
+    """For epochs at the temperature that suits it best: see `validation.calibrated_losses`."""
     val_accuracy: float
     seconds: float
     """Since training began."""
+    kept: bool = False
+    """Whether its weights are the phase's result, so far."""
+
+
+def find_kept(records: Sequence[EpochRecord]) -> EpochRecord | None:
+    """The record of the weights that training ended with; None if there are none."""
+    return next((record for record in reversed(records) if record.kept), None)
 
 
 def save_history(path: Path, records: Iterable[EpochRecord]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, final
 
 import torch
@@ -18,6 +18,7 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import EyebrightError
 from eyebright.progress import Progress
 from eyebright.training.checkpoint import Keeper, NotFiniteError, Snapshot, share_snapshot
+from eyebright.training.choice import Validation
 from eyebright.training.history import EpochRecord
 from eyebright.training.objective import Objective
 from eyebright.training.optim import WeightAverage, learning_rate, set_learning_rate
@@ -32,8 +33,8 @@ SLOWER = 0.1  # what a rollback multiplies the learning rate by
 
 EpochOfBatches = Callable[[int, int], Iterator[tuple[SplittableBatch, int]]]
 """Epoch (from 1) and the number of its first batch -> this process's share of each batch, and the size of the whole."""
-Validate = Callable[[nn.Module], tuple[float, float] | None]
-"""Model -> loss and accuracy; None if it was asked to stop."""
+Validate = Callable[[nn.Module], Validation | None]
+"""Model -> how good it is; None if it was asked to stop."""
 SetMode = Callable[[nn.Module], object]
 Record = Callable[[Sequence[EpochRecord]], object]
 
@@ -51,10 +52,10 @@ class DivergedError(EyebrightError):
 
 @dataclass(frozen=True, kw_only=True)
 class LoopResult:
-    """How a loop went; the model holds the weights of the best epoch."""
+    """How a loop went; the model holds the weights of the epoch that was kept."""
 
     records: tuple[EpochRecord, ...]
-    best_epoch: int
+    kept_epoch: int
     interrupted: bool
 
 
@@ -76,11 +77,12 @@ def run_loop(
     set_train_mode: SetMode = nn.Module.train,
     record: Record = lambda _: None,
 ) -> LoopResult:
-    """Train, measure after every epoch, and leave the model with the weights of the best one.
+    """Train, measure after every epoch, and leave the model with the weights of one of them.
 
-    The best has the lowest validation loss: accuracy on few validation samples jumps about too much to choose by. How
-    the model came in counts as epoch 0. If a stop is requested, everything is saved within a step and the best epoch so
-    far is kept.
+    That is the one of the lowest validation loss, or a later one whose loss is higher by no more than a standard error:
+    few validation samples can't tell such two apart, and what was trained longer is better more often than not. Not by
+    accuracy, which jumps about too much. How the model came in counts as epoch 0. If a stop is requested, everything is
+    saved within a step and the choice among the epochs so far is kept.
 
     Args:
         model: on the plan's device already.
@@ -139,8 +141,8 @@ def run_loop(
         else:
             interrupted = not run.measure(validate, record)
     progress.finish()
-    model.load_state_dict(run.everything.best)
-    return LoopResult(records=tuple(state.records), best_epoch=state.best_epoch, interrupted=interrupted)
+    model.load_state_dict(run.everything.kept)
+    return LoopResult(records=tuple(state.records), kept_epoch=state.kept_epoch, interrupted=interrupted)
 
 
 @final
@@ -175,8 +177,8 @@ class _Run:
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether too many epochs in a row were no better."""
-        return 0 < self.plan.patience <= self.state.epoch - 1 - self.state.best_epoch
+        """Whether too many epochs in a row were no better than the lowest loss before them."""
+        return 0 < self.plan.patience <= self.state.epoch - 1 - self.state.lowest_epoch
 
     @property
     def reached_milestone(self) -> bool:
@@ -217,13 +219,13 @@ class _Run:
         """Everything as it was at the last milestone, to be gone on from at a lower learning rate.
 
         Raises:
-            DivergedError: once too often; the model is left with the best weights.
+            DivergedError: once too often; the model is left with the weights of the epoch that was kept.
         """
         epoch, step, rollbacks = self.state.epoch, self.state.step, self.state.rollbacks
         highest = self.plan.highest_lr
         snapshot = share_snapshot(self.ranks, self._keeper.load(milestone=True) if self.ranks.leads else None)
         if rollbacks == ROLLBACKS or snapshot is None or snapshot.phase != PHASE:
-            self.everything.model.load_state_dict(self.everything.best)
+            self.everything.model.load_state_dict(self.everything.kept)
             again = f", as it was at {rollbacks} lower learning rates" if rollbacks else ""
             raise DivergedError(
                 f"training failed in epoch {epoch}, at step {step}: the loss is no number any more{again}. Try a lower "
@@ -248,9 +250,11 @@ class _Run:
             current = copy_weights(model)
             model.load_state_dict(average.weights)
         measured = validate(model)
-        if measured is not None and math.isfinite(measured[0]) and measured[0] < state.best_loss:
-            state.best_loss, state.best_epoch = measured[0], state.epoch
-            self.everything.best = copy_weights(model)
+        is_kept = measured is not None and self._is_worth_keeping(measured)
+        if is_kept:
+            state.kept_epoch = state.epoch
+            self.everything.kept = copy_weights(model)
+            state.records = [replace(record, kept=False) for record in state.records]
         if current is not None:
             model.load_state_dict(current)
         if measured is None:
@@ -263,14 +267,26 @@ class _Run:
                 phase="epochs",
                 number=state.epoch,
                 train_loss=None if state.epoch == 0 else float(loss) / self.plan.samples_per_epoch,
-                val_loss=measured[0],
-                val_accuracy=measured[1],
+                val_loss=measured.loss,
+                val_accuracy=measured.accuracy,
                 seconds=self.seconds,
+                kept=is_kept,
             )
         )
         record(state.records)
         state.epoch, state.batch, state.loss_sum = state.epoch + 1, 0, 0.0
         return True
+
+    def _is_worth_keeping(self, measured: Validation) -> bool:
+        """Whether the epoch just measured has the lowest loss, or is no worse than that as far as can be told."""
+        state, everything = self.state, self.everything
+        if not math.isfinite(measured.loss):
+            return False
+        if everything.lowest_losses is None or measured.loss < state.lowest_loss:
+            state.lowest_loss, state.lowest_epoch = measured.loss, state.epoch
+            everything.lowest_losses = measured.losses
+            return True
+        return not measured.is_worse_than(everything.lowest_losses)
 
     def note(self, loss: float, size: int) -> str:
         """What is shown beside the bar."""

@@ -45,7 +45,7 @@ STRONG = replace(FINE_TUNING, colour=0.2, mixup=0.2, cutmix=1.0)
 PRETRAINED = {
     "quick": Recipe(epochs=0, test_size=128, batch_size=32, lr=4e-5, augmentation=FINE_TUNING),
     "standard": Recipe(
-        epochs=8,
+        epochs=11,
         test_size=192,
         first_size=128,
         last_size=160,

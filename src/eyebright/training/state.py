@@ -29,8 +29,11 @@ class LoopState:
     """How many steps were taken in all."""
     loss_sum: float = 0.0
     """Over this epoch's samples; of this process's share while it runs, of all in a checkpoint."""
-    best_epoch: int = 0
-    best_loss: float = math.inf
+    lowest_epoch: int = 0
+    """The one of the lowest validation loss."""
+    lowest_loss: float = math.inf
+    kept_epoch: int = 0
+    """The one whose weights are kept: that one, or a later one that is no worse as far as can be told."""
     micro_batch: int = 0
     """What is left of the plan's after memory ran out."""
     rollbacks: int = 0
@@ -42,14 +45,14 @@ class LoopState:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinity is None."""
-        return {**asdict(self), "best_loss": self.best_loss if math.isfinite(self.best_loss) else None}
+        return {**asdict(self), "lowest_loss": self.lowest_loss if math.isfinite(self.lowest_loss) else None}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LoopState:
         """What `to_json` wrote."""
         known = {field.name for field in fields(cls)}
         plain = {name: value for name, value in values.items() if name in known}
-        plain["best_loss"] = math.inf if plain["best_loss"] is None else plain["best_loss"]
+        plain["lowest_loss"] = math.inf if plain["lowest_loss"] is None else plain["lowest_loss"]
         plain["records"] = [EpochRecord(**record) for record in plain["records"]]
         return cls(**plain)
 
@@ -68,15 +71,19 @@ class Everything:
         self.model = model
         self.optimizer = optimizer
         self.average = average
-        self.best = copy_weights(model)
+        self.kept = copy_weights(model)
+        self.lowest_losses: Tensor | None = None
+        """(N,) the loss of each validation sample in the epoch of the lowest loss; None before the first."""
 
     def capture(self, state: LoopState, beside: Mapping[str, Any]) -> Snapshot:
         """All of it, with some values of the caller's beside; the tensors are not copied."""
         parts: dict[str, Mapping[str, Tensor]] = {
             "weights": self.model.state_dict(),
             "optimizer": optimizer_tensors(self.optimizer),
-            "best": self.best,
+            "kept": self.kept,
         }
+        if self.lowest_losses is not None:
+            parts["lowest"] = {"losses": self.lowest_losses}
         if self.average is not None:
             parts["average"] = self.average.weights
         return Snapshot(phase=PHASE, state={**beside, **state.to_json()}, parts=parts)
@@ -86,7 +93,9 @@ class Everything:
         self.model.load_state_dict(snapshot.parts["weights"])
         load_optimizer_tensors(self.optimizer, snapshot.parts["optimizer"])
         device = next(self.model.parameters()).device
-        self.best = {name: tensor.to(device) for name, tensor in snapshot.parts["best"].items()}
+        self.kept = {name: tensor.to(device) for name, tensor in snapshot.parts["kept"].items()}
+        lowest = snapshot.parts.get("lowest")
+        self.lowest_losses = None if lowest is None else lowest["losses"].clone()
         if self.average is not None:
             for name, tensor in self.average.weights.items():
                 tensor.copy_(snapshot.parts["average"][name])

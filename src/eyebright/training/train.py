@@ -53,7 +53,7 @@ class TrainedNetwork:
     """What training made, and what a bundle and a report need to know of it."""
 
     model: nn.Module
-    """In evaluation mode, on the CPU, with the weights of the best epoch."""
+    """In evaluation mode, on the CPU, with the weights of the epoch that was kept."""
     architecture: Architecture
     preprocessing: Preprocessing
     class_names: tuple[str, ...]

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eyebright.training.choice import Validation
 from eyebright.training.memory import with_fewer
 from eyebright.training.work import Work
 
@@ -21,10 +22,8 @@ HOTTEST = 2.0  # the logarithm of the highest temperature; its inverse is the lo
 TEMPERATURES_TRIED = 20
 
 
-def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
-    """Loss at the best temperature and accuracy over validation samples; None if a stop was requested.
-
-    Where a sample may have several labels, both are means over all questions whether it has a class.
+def validate(model: nn.Module, work: Work) -> Validation | None:
+    """How good a network is on the validation samples; None if a stop was requested.
 
     Every rank takes whole batches, so the numbers are those of one process alone, bit for bit.
     """
@@ -54,11 +53,11 @@ def validate(model: nn.Module, work: Work) -> tuple[float, float] | None:
     ranks.add([logits])
     answers = torch.from_numpy(work.answers(rows))
     right = (logits > 0) == (answers > 0.5) if work.several_labels else logits.argmax(dim=1) == answers
-    return calibrated_loss(logits, answers), float(right.double().mean())
+    return Validation(losses=calibrated_losses(logits, answers), accuracy=float(right.double().mean()))
 
 
-def calibrated_loss(logits: Tensor, answers: Tensor) -> float:
-    """Mean cross-entropy with the logits divided by the one temperature that makes it lowest.
+def calibrated_losses(logits: Tensor, answers: Tensor) -> Tensor:
+    """Each sample's cross-entropy with all logits divided by the one temperature that makes their mean lowest.
 
     Mixed images and smoothed labels teach a network modesty, for which plain cross-entropy would prefer the head that
     it started from, though it is wrong more often. How sure a network is can be put right afterwards; what it confuses
@@ -66,28 +65,35 @@ def calibrated_loss(logits: Tensor, answers: Tensor) -> float:
 
     Args:
         logits: (N, K)
-        answers: (N,) classes; or (N, K) zeros and ones, each a question of its own.
+        answers: (N,) classes; or (N, K) zeros and ones, each a question of its own, of which the mean is taken.
+
+    Returns:
+        (N,) float64.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks", 2017, arXiv:1706.04599, section 4.2.
     """
 
-    def loss(log_temperature: float) -> float:
+    def losses_at(log_temperature: float) -> Tensor:
         cooler = logits.double() / math.exp(log_temperature)
         if answers.dim() == 2:
-            return float(nn.functional.binary_cross_entropy_with_logits(cooler, answers.double()))
-        return float(nn.functional.cross_entropy(cooler, answers))
+            found = nn.functional.binary_cross_entropy_with_logits(cooler, answers.double(), reduction="none")
+            return found.mean(dim=1)
+        return nn.functional.cross_entropy(cooler, answers, reduction="none")
+
+    def loss(log_temperature: float) -> float:
+        return float(losses_at(log_temperature).mean())
 
     # By golden section: cross-entropy has one minimum in the temperature.
     low, high, ratio = -HOTTEST, HOTTEST, (math.sqrt(5) - 1) / 2
     first, second = high - ratio * (high - low), low + ratio * (high - low)
-    losses = loss(first), loss(second)
+    means = loss(first), loss(second)
     for _ in range(TEMPERATURES_TRIED):
-        if losses[0] <= losses[1]:
+        if means[0] <= means[1]:
             high, second = second, first
             first = high - ratio * (high - low)
-            losses = loss(first), losses[0]
+            means = loss(first), means[0]
         else:
             low, first = first, second
             second = low + ratio * (high - low)
-            losses = losses[1], loss(second)
-    return min(losses)
+            means = means[1], loss(second)
+    return losses_at(first if means[0] <= means[1] else second)
