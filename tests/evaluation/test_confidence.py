@@ -52,9 +52,10 @@ def test_every_promise_stands_beside_what_came_of_it(calibrated: Contestant) -> 
         assert f"mean size {result.mean_size:.2f}" in page
     assert "2 images looked unlike the training images" in page
     assert f"{percent(trust.error_before)} before calibration" in page
-    drawn_bins = re.findall(r'<rect class="bin"[^>]*height="([\d.]+)"', page)
-    assert [float(height) for height in drawn_bins] == pytest.approx(
-        [max(0.5, one.accuracy * 198) for one in calibrated.report.reliability], abs=0.1
+    bottom, top = (float(y) for y in re.findall(r'class="rule" d="M0\.0 ([\d.]+)', page)[:5:4])
+    bars = re.findall(r'class="area bin" style="--shade:[\d.]+" d="M[\d.]+ [\d.]+ L[\d.]+ [\d.]+ [\d.]+ ([\d.]+)', page)
+    assert [(bottom - float(y)) / (bottom - top) for y in bars] == pytest.approx(
+        [one.accuracy for one in calibrated.report.reliability], abs=0.002
     )
 
 

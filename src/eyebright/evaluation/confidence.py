@@ -10,11 +10,10 @@ from eyebright.evaluation.report import EvaluationReport, percent
 from eyebright.evaluation.trust import CoveragePoint, ReliabilityBin, SetResult, Trust
 from eyebright.metrics import wilson_interval
 from eyebright.page import markup
+from eyebright.page.chart import Axis, Curve, draw_chart
 
-_SIDE = 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 10, 12, 40
-_INNER_WIDTH, _INNER_HEIGHT = 274, _SIDE - _TOP - _BOTTOM
-_WIDTH = _LEFT + _INNER_WIDTH + _RIGHT
+_HEIGHT = 250
+_QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _METHODS = {"lac": "LAC", "raps": "RAPS"}
 
 
@@ -119,26 +118,12 @@ def _range(low: float, high: float) -> str:
     return f"{low * 100:.1f} to {high * 100:.1f} %"
 
 
-def _x(share: float) -> float:
-    return _LEFT + share * _INNER_WIDTH
+def _share_axis(name: str) -> Axis:
+    return Axis(low=0.0, high=1.0, ticks=_QUARTERS, label=_as_percent, name=name)
 
 
-def _y(share: float, low: float = 0.0) -> float:
-    return _TOP + (1 - (share - low) / (1 - low)) * _INNER_HEIGHT
-
-
-def _frame(title: str, x_name: str, low: float, ticks: Sequence[float]) -> list[str]:
-    parts = [f'<svg class="curve" viewBox="0 0 {_WIDTH} {_SIDE}" role="img"><title>{markup.text(title)}</title>']
-    for tick in ticks:
-        y = _y(tick, low)
-        parts.append(f'<path class="rule" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{y + 3.5:.1f}">{tick * 100:.0f}&#160;%</text>')
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        label = f'<text class="tick mid" x="{_x(tick):.1f}" y="{_SIDE - _BOTTOM + 15}">{tick * 100:.0f}</text>'
-        parts.append(label)
-    middle = _LEFT + _INNER_WIDTH / 2
-    parts.append(f'<text class="tick mid" x="{middle:.1f}" y="{_SIDE - 6}">{markup.text(x_name)}</text>')
-    return parts
+def _as_percent(share: float) -> str:
+    return f"{share * 100:.4g} %"
 
 
 def _reliability(title: str, bins: Sequence[ReliabilityBin]) -> str:
@@ -146,21 +131,26 @@ def _reliability(title: str, bins: Sequence[ReliabilityBin]) -> str:
     spoken = "; ".join(
         f"{one.confidence * 100:.0f} % sure, {one.accuracy * 100:.0f} % right ({one.count})" for one in bins
     )
-    parts = _frame(f"Reliability of {title}: {spoken}", "confidence in %", 0.0, (0, 0.25, 0.5, 0.75, 1))
     most = max(one.count for one in bins)
+    curves = []
     for one in bins:
-        left, width = _x(one.low) + 1, _INNER_WIDTH / 10 - 2
-        shade = 0.25 + 0.6 * (one.count / most) ** 0.5
-        parts.append(
-            f'<rect class="bin" style="--shade:{shade:.2f}" x="{left:.1f}" y="{_y(one.accuracy):.1f}" '
-            f'width="{width:.1f}" height="{max(0.5, one.accuracy * _INNER_HEIGHT):.1f}"/>'
+        left, right = one.low + 0.004, one.high - 0.004
+        curves.append(
+            Curve(
+                points=[(left, one.accuracy), (right, one.accuracy)],
+                style="bin",
+                shape="area",
+                shade=0.25 + 0.6 * (one.count / most) ** 0.5,
+            )
         )
-    parts.append(f'<path class="ideal" d="M{_x(0):.1f} {_y(0):.1f}L{_x(1):.1f} {_y(1):.1f}"/>')
+    curves.append(Curve(points=[(0.0, 0.0), (1.0, 1.0)], style="ideal"))
     for one in bins:
-        x = _x(one.confidence)
-        parts.append(f'<path class="whisker" d="M{x:.1f} {_y(one.accuracy_low):.1f}V{_y(one.accuracy_high):.1f}"/>')
-        parts.append(f'<circle class="dot val" cx="{x:.1f}" cy="{_y(one.accuracy):.1f}" r="3"/>')
-    return "".join(parts) + "</svg>"
+        ends = [(one.confidence, one.accuracy_low), (one.confidence, one.accuracy_high)]
+        curves.append(Curve(points=ends, style="whisker"))
+    middles = [(one.confidence, one.accuracy) for one in bins]
+    curves.append(Curve(points=middles, style="val", shape="dots", radius=3))
+    accuracy = Axis(low=0.0, high=1.0, ticks=_QUARTERS, label=_as_percent)
+    return draw_chart(f"Reliability of {title}: {spoken}", _share_axis("confidence"), accuracy, curves, height=_HEIGHT)
 
 
 def _coverage(title: str, points: Sequence[CoveragePoint], trust: Trust | None, lowest: float) -> str:
@@ -168,18 +158,17 @@ def _coverage(title: str, points: Sequence[CoveragePoint], trust: Trust | None, 
     step = 0.05 if lowest >= 0.8 else 0.1 if lowest >= 0.5 else 0.25
     low = max(0.0, int((lowest - 1e-9) / step) * step)
     ticks = [low + i * step for i in range(round((1 - low) / step) + 1)]
-    last = points[-1]
-    spoken = f"{percent(last.accuracy)} if all are answered"
-    parts = _frame(f"Accuracy of {title} against the share answered: {spoken}", "answered, in % of all", low, ticks)
-    path = "".join(
-        f"{'M' if i == 0 else 'L'}{_x(p.answered):.1f} {_y(p.accuracy, low):.1f}" for i, p in enumerate(points)
-    )
-    parts.append(f'<path class="line val" d="{path}"/>')
+    spoken = f"{percent(points[-1].accuracy)} if all are answered"
+    curves = [
+        Curve(points=[(p.answered, p.accuracy) for p in points], style="val unseen", shape="dotted line", radius=5)
+    ]
     if trust is not None and trust.num_answered:
         total = trust.num_answered + trust.num_low_confidence + trust.num_unlike
-        x, y = _x(trust.num_answered / total), _y(max(low, 1 - trust.num_wrong / trust.num_answered), low)
-        parts.append(f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>')
-    return "".join(parts) + "</svg>"
+        chosen = trust.num_answered / total, 1 - trust.num_wrong / trust.num_answered
+        curves.append(Curve(points=[chosen], style="mark", shape="dots", radius=4.5))
+    accuracy = Axis(low=low, high=1.0, ticks=ticks, label=_as_percent)
+    words = f"Accuracy of {title} against the share answered: {spoken}"
+    return draw_chart(words, _share_axis("answered, of all"), accuracy, curves, height=_HEIGHT)
 
 
 def is_measured(report: EvaluationReport) -> bool:

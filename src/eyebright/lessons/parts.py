@@ -12,9 +12,9 @@ from eyebright.drawing.scene import Scene
 from eyebright.drawing.svg import write_svg
 from eyebright.lessons.words import Claim
 from eyebright.page import markup
+from eyebright.page.chart import Axis, Curve, draw_chart
 
 _WIDTH, _HEIGHT = 460, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 12, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,34 +95,37 @@ def drawing(scene: Scene) -> str:
 
 
 def chart(title: str, lines: Sequence[Line], *, top: float, ticks: Sequence[float], is_percent: bool = False) -> str:
-    """Curves over epochs as inline SVG, coloured by the style sheet; values above `top` are drawn at it."""
+    """Curves over epochs, coloured by the style sheet; values above `top` are drawn at it."""
     epochs = len(lines[0].values)
-    parts = [f'<svg class="curve" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img"><title>{markup.text(title)}</title>']
-    for tick in ticks:
-        y = _place(tick / top)
-        words = f"{100 * tick:.0f}&#160;%" if is_percent else f"{tick:g}"
-        parts.append(f'<path class="rule" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(f'<text class="tick end" x="{_LEFT - 6}" y="{y + 3.5:.1f}">{words}</text>')
-    for epoch in range(1, epochs + 1, max(1, epochs // 5)):
-        parts.append(f'<text class="tick mid" x="{_across(epoch, epochs):.1f}" y="{_HEIGHT - 22}">{epoch}</text>')
-    parts.append(f'<text class="tick mid" x="{(_LEFT + _WIDTH - _RIGHT) / 2:.0f}" y="{_HEIGHT - 5}">epoch</text>')
-    for line in lines:
-        points = (
-            f"{_across(epoch, epochs):.1f} {_place(min(1.0, value / top)):.1f}"
-            for epoch, value in enumerate(line.values, start=1)
-        )
-        parts.append(f'<path class="line {line.style}" d="M{"L".join(points)}"/>')
-    return "".join(parts) + "</svg>"
+    return draw_chart(
+        title,
+        Axis(
+            low=1.0,
+            high=max(2.0, float(epochs)),
+            ticks=[float(epoch) for epoch in range(1, epochs + 1, max(1, epochs // 5))],
+            label=lambda epoch: f"{epoch:g}",
+            name="epoch",
+        ),
+        Axis(
+            low=0.0,
+            high=top,
+            ticks=ticks,
+            label=lambda value: f"{100 * value:.3g} %" if is_percent else f"{value:.3g}",
+        ),
+        [
+            Curve(
+                points=[(float(epoch), value) for epoch, value in enumerate(line.values, start=1)],
+                style=f"{line.style} unseen",
+                shape="dotted line",
+                radius=4,
+            )
+            for line in lines
+        ],
+        width=_WIDTH,
+        height=_HEIGHT,
+    )
 
 
 def chart_keys(lines: Sequence[Line]) -> str:
     keys = "".join(f'<span class="key {line.style}">{markup.text(line.name)}</span>' for line in lines)
     return f'<p class="legend">{keys}</p>'
-
-
-def _across(epoch: int, epochs: int) -> float:
-    return _LEFT + (epoch - 1) / max(1, epochs - 1) * (_WIDTH - _LEFT - _RIGHT)
-
-
-def _place(share: float) -> float:
-    return _TOP + (1 - share) * (_HEIGHT - _TOP - _BOTTOM)
