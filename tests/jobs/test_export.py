@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,28 @@ def test_openvino_reads_the_same_file(exported: tuple[Path, dict[str, Export]], 
         eb.load(tmp_path / "run", engine="openvino")
 
 
+def test_a_program_for_phones_answers_as_torch_does_and_runs_here_only_where_it_is_asked_for(
+    folder: Path, photos: Path
+) -> None:
+    if find_spec("executorch") is None:
+        pytest.skip("needs executorch: pip install 'eyebright[executorch]'")
+    made = export(folder, to="executorch", max_drop=0)
+    assert made.path.suffix == ".pte"
+    assert made.verified.num_agree == made.verified.num_images
+    assert made.verified.largest_difference <= 1e-4 * max(made.verified.largest_logit, 1)
+    images = sorted(photos.rglob("*.png"))[::5]
+    wanted = eb.load(folder).predict(images)
+    assert eb.load(folder).engine == "torch"
+    for one, other in zip(eb.load(folder, engine="executorch").predict(images), wanted, strict=True):
+        assert one.label == other.label
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    again = export(folder, to="executorch", max_drop=0)
+    assert again.path.is_file()
+    assert len(list(again.path.parent.glob("*.pte"))) == 1
+    with pytest.raises(ExportError, match="int8 is there for onnx and openvino"):
+        export(folder, to="executorch", int8=True)
+
+
 @pytest.mark.parametrize("engine", ["openvino", "openvino-int8"])
 def test_openvino_runs_in_what_it_was_verified_in(
     exported: tuple[Path, dict[str, Export]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
@@ -257,6 +280,9 @@ def test_what_is_missing_here_is_said_before_anything_is_read(tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"eyebright\[openvino\]"):
         export(tmp_path / "nowhere", to="openvino")
+    monkeypatch.setitem(sys.modules, "executorch", None)
+    with pytest.raises(MissingExtraError, match=r"eyebright\[executorch\]"):
+        export(tmp_path / "nowhere", to="executorch")
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"eyebright\[export\]"):
         export(tmp_path / "nowhere")

@@ -34,6 +34,7 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     wanted = [("onnx", False), ("onnx", True)]
     wanted += [("torch", False)] if computes_bfloat16("cpu") else []
     wanted += [("openvino", False), ("openvino", True)] if find_spec("openvino") else []
+    wanted += [("executorch", False)] if find_spec("executorch") else []
     for to, int8 in wanted:
         engines.append(export(folder, to=to, int8=int8, max_drop=20).verified.engine)
     return folder, engines

@@ -23,6 +23,7 @@ ENGINES = "engines"
 TORCH, TORCH_BF16 = "torch", "torch-bf16"
 ONNX, ONNX_INT8 = "onnx", "onnx-int8"
 OPENVINO, OPENVINO_INT8 = "openvino", "openvino-int8"
+EXECUTORCH = "executorch"
 LIBRARIES = {
     TORCH: "torch",
     TORCH_BF16: "torch",
@@ -30,11 +31,12 @@ LIBRARIES = {
     ONNX_INT8: "onnxruntime",
     OPENVINO: "openvino",
     OPENVINO_INT8: "openvino",
+    EXECUTORCH: "executorch",
 }
 """Every engine, and what must be installed to run it."""
 BFLOAT16 = "bfloat16"
 _LOCK = ".exporting"
-_EXPORTED = re.compile(r"network-[0-9a-f]{12}\.onnx")
+_EXPORTED = re.compile(r"network-[0-9a-f]{12}\.(onnx|pte)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +210,7 @@ def _add(folder: Path, verified: VerifiedEngine, content: bytes | None) -> Verif
     try:
         if content is not None:
             digest = hashlib.sha256(content).hexdigest()
-            file = f"network-{digest[:12]}.onnx"
+            file = f"network-{digest[:12]}.{'pte' if verified.engine == EXECUTORCH else 'onnx'}"
             files[file] = digest
             with whole(folder / file) as target:  # on the disk before the manifest names it
                 target.write(content)

@@ -13,7 +13,7 @@ from eyebright.cli import output, terminal
 from eyebright.cli.options import slice_option
 
 SOME_UNREADABLE = 3
-ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8")
+ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8", "executorch")
 engine_option = click.option(
     "--engine", type=click.Choice(ENGINES), help="What runs the network; by default the fastest that was exported."
 )
@@ -141,7 +141,7 @@ def predict(
 @click.argument("data", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--to",
-    type=click.Choice(("onnx", "openvino", "torch", "web")),
+    type=click.Choice(("onnx", "openvino", "executorch", "torch", "web")),
     default="onnx",
     show_default=True,
     help="For which engine; web is a page that answers in any browser.",
@@ -161,8 +161,8 @@ def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float, o
     """Export the classifier in RUN to a faster engine, and prove on its test images that it answers the same.
 
     The result is put into RUN's bundle, where predict and evaluate find it; with onnx or openvino they need no torch.
-    torch means bfloat16. web writes one HTML file to drop images on, which needs no network and sends nothing. DATA
-    says where RUN's images are, if they have moved.
+    executorch is a program for phones, torch means bfloat16. web writes one HTML file to drop images on, which needs no
+    network and sends nothing. DATA says where RUN's images are, if they have moved.
     """
     from eyebright.jobs.export import export as write
 

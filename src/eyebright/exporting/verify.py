@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.bundle.engines import ONNX, VerifiedEngine
+from eyebright.bundle.engines import EXECUTORCH, ONNX, VerifiedEngine
 from eyebright.errors import DataError, ExportError
 from eyebright.inference.engine import Engine
 from eyebright.inference.predictor import pass_thresholds, sigmoid
@@ -184,12 +184,12 @@ def require_same_answers(verified: VerifiedEngine, *, max_drop: float) -> None:
     if not math.isfinite(verified.largest_difference) or not math.isfinite(verified.lowest_cosine or 0):
         raise ExportError(f"{verified.engine} answers with values that are no numbers; it was not kept")
     allowed = MAX_DIFFERENCE * max(verified.largest_logit, 1.0)
-    if verified.engine == ONNX and not verified.largest_difference <= allowed:
+    if verified.engine in (ONNX, EXECUTORCH) and not verified.largest_difference <= allowed:
         raise ExportError(
             f"{verified.engine} answers differently: a logit is off by {verified.largest_difference:.2g}, and "
             f"{allowed:.2g} would be rounding; it was not kept. Please report this network"
         )
-    bound = MIN_COSINE if verified.engine == ONNX else MIN_COSINE_ROUNDED
+    bound = MIN_COSINE if verified.engine in (ONNX, EXECUTORCH) else MIN_COSINE_ROUNDED
     if verified.lowest_cosine is not None and verified.lowest_cosine < bound:
         raise ExportError(
             f"{verified.engine} sees images differently: the cosine between an embedding and torch's is "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from eyebright.bundle.calibrated import read_calibration
 from eyebright.bundle.engines import (
+    EXECUTORCH,
     LIBRARIES,
     ONNX,
     ONNX_INT8,
@@ -40,11 +41,12 @@ def load(
 
     Without an `engine`, the fastest of those that `eyebright export` has verified for this bundle and that are
     installed here is taken; an exported one, which needs no torch, before torch; without any, torch in float32. int8
-    is taken only where the processor computes it exactly, and what was verified in bfloat16 only where it has that.
+    is taken only where the processor computes it exactly, and what was verified in bfloat16 only where it has that. A
+    program for phones ("executorch") runs only where it is asked for.
 
     Args:
         path: the folder that training wrote, or the bundle inside it.
-        engine: "torch", "torch-bf16", "onnx", "onnx-int8", "openvino" or "openvino-int8".
+        engine: "torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8" or "executorch".
         error_rate: answers are called unsure until no more than this share of the others is wrong.
         coverage: how often the set of a prediction is to hold the true class.
         sets: how sets are made, "lac" (smallest) or "raps" (larger for harder images).
@@ -76,6 +78,7 @@ def choose_engine(verified: tuple[VerifiedEngine, ...]) -> str:
     installed = [found for found in verified if found.engine in LIBRARIES and find_spec(LIBRARIES[found.engine])]
     able = [found for found in installed if has_exact_int8() or found.engine not in (ONNX_INT8, OPENVINO_INT8)]
     able = [found for found in able if has_bfloat16() or not (found.in_bfloat16 or found.engine == TORCH_BF16)]
+    able = [found for found in able if found.engine != EXECUTORCH]
     exported = [found for found in able if found.file is not None]
     here = exported or [found for found in able if found.speedup > 1]
     # Each against torch in the same minute: what was measured on another day, under another load, is no comparison.
@@ -118,6 +121,19 @@ def _open_openvino(folder: Path, manifest: Manifest, record: VerifiedEngine | No
     return OpenvinoEngine(*content, name=record.engine, shown=shown, precision=precision)
 
 
+def _open_executorch(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
+    assert record is not None
+    content, shown = _read(folder, manifest, record), show(folder / str(record.file))
+    try:
+        from eyebright.inference.executorch_engine import ExecutorchEngine
+
+        return ExecutorchEngine(*content, name=record.engine, shown=shown)
+    except ModuleNotFoundError as error:
+        if error.name not in ("executorch", "torch"):
+            raise
+        raise MissingExtraError("the engine executorch", "executorch") from error
+
+
 def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[bytes, Manifest]:
     """The exported file, once it is the one that was verified; and the manifest, beside which it is opened."""
     assert record.file is not None
@@ -139,4 +155,5 @@ _OPENERS: dict[str, Callable[[Path, Manifest, VerifiedEngine | None], Engine]] =
     ONNX_INT8: _open_onnx,
     OPENVINO: _open_openvino,
     OPENVINO_INT8: _open_openvino,
+    EXECUTORCH: _open_executorch,
 }

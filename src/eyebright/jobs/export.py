@@ -62,9 +62,10 @@ def export(
 
     Args:
         run: a run's folder, or a bundle (then `data` are needed).
-        to: "onnx"; "openvino" (the same file; bfloat16 where the machine computes it); "torch" (bfloat16); or "web", a
-            page that answers in any browser: with what was exported to ONNX before, or is now.
-        int8: not for torch: a quarter of the size and several times as fast, calibrated on validation images.
+        to: "onnx"; "openvino" (the same file; bfloat16 where the machine computes it); "executorch" (a .pte program for
+            phones); "torch" (bfloat16); or "web", a page that answers in any browser: with what was exported to ONNX
+            before, or is now.
+        int8: for ONNX and OpenVINO: a quarter of the size and several times as fast, calibrated on validation images.
         data: where the run's images are now, by default where they were; for a bundle without its run, labelled images
             that it has not seen: its test split or, if none is marked as one, those that are in no split; for int8 its
             validation split too.
