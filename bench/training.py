@@ -12,6 +12,7 @@ pass, clipping and step.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import random
@@ -115,6 +116,8 @@ def our_way(name: str, images: Tensor, labels: Tensor) -> Callable[[int], None]:
     optimizer = build_optimizer(model, kind="adamw", lr=1e-5, weight_decay=0.05)
     batch = batch_of(images, labels)
 
+    rising = itertools.count(1.0)  # so that no epoch but the first is copied to be kept
+
     def run(steps: int) -> None:
         def batches(epoch: int, start: int) -> Iterator[tuple[Batch, int]]:
             for _ in range(start, steps):
@@ -134,7 +137,7 @@ def our_way(name: str, images: Tensor, labels: Tensor) -> Callable[[int], None]:
             batches,
             CrossEntropy(),
             optimizer,
-            lambda _: Validation(losses=torch.ones(1), accuracy=0.5),
+            lambda _: Validation(losses=torch.full((1,), next(rising)), accuracy=0.5),
             plan,
             keeper=NoKeeper(),
             progress=SilentProgress(),

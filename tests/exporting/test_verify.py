@@ -92,10 +92,11 @@ def test_more_than_the_allowed_drop_is_refused() -> None:
     require_same_answers(replace(worse, num_correct=4), max_drop=0)
 
 
-def test_a_float_graph_may_be_off_by_rounding_only() -> None:
-    require_same_answers(compare([[3.0003, 0.0], *TORCH[1:]], name="onnx"), max_drop=0)  # of 4, a ten-thousandth
+@pytest.mark.parametrize("name", ["onnx", "executorch"])
+def test_a_float_graph_may_be_off_by_rounding_only(name: str) -> None:
+    require_same_answers(compare([[3.0003, 0.0], *TORCH[1:]], name=name), max_drop=0)  # of 4, a ten-thousandth
     with pytest.raises(ExportError, match="answers differently"):
-        require_same_answers(compare([[3.0005, 0.0], *TORCH[1:]], name="onnx"), max_drop=100)
+        require_same_answers(compare([[3.0005, 0.0], *TORCH[1:]], name=name), max_drop=100)
     require_same_answers(compare([[3.1, 0.0], *TORCH[1:]], name="onnx-int8"), max_drop=0)
 
 
@@ -120,7 +121,9 @@ def test_nothing_to_compare_on_is_an_error() -> None:
         )
 
 
-@pytest.mark.parametrize(("name", "bound"), [("onnx", 0.999), ("onnx-int8", 0.95), ("torch-bf16", 0.95)])
+@pytest.mark.parametrize(
+    ("name", "bound"), [("onnx", 0.999), ("executorch", 0.999), ("onnx-int8", 0.95), ("torch-bf16", 0.95)]
+)
 def test_embeddings_that_point_another_way_are_refused(name: str, bound: float) -> None:
     def turned(cosine: float) -> VerifiedEngine:
         aside = [5 * cosine, 5 * math.sqrt(1 - cosine**2)]  # from (5, 0), and longer than it is there

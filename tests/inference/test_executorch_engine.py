@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from eyebright.bundle.manifest import WEIGHTS, Manifest
-from eyebright.errors import BundleError
+from eyebright.errors import BundleError, ModelError
 from eyebright.exporting.executorch_program import MOST_IMAGES, build_program
 from eyebright.inference.executorch_engine import ABOUT, ExecutorchEngine
 from eyebright.inference.torch_engine import TorchEngine
@@ -53,6 +53,36 @@ def test_the_program_says_itself_what_it_is(tiny_program: bytes, tiny_manifest: 
     assert about["classes"] == list(tiny_manifest.class_names)
     assert Preprocessing.from_dict(about["preprocessing"]) == tiny_manifest.preprocessing
     assert about["thresholds"] is None
+
+
+def test_an_operation_that_it_does_not_know_is_told(tiny_manifest: Manifest) -> None:
+    class Odd(torch.nn.Module):
+        num_classes, in_channels, embedding_width, stages = 3, 3, 3, ()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(3, 3)
+
+        @property
+        def head(self) -> torch.nn.Linear:
+            return self.fc
+
+        def stage_of(self, parameter: str) -> int:
+            return 0
+
+        def forward_features(self, x: torch.Tensor, last: str | None = None) -> dict[str, torch.Tensor]:
+            return {}
+
+        def embed(self, x: torch.Tensor) -> torch.Tensor:
+            values: torch.Tensor = torch.linalg.svdvals(x.mean(dim=1))
+            return values[:, :3]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.fc(self.embed(x))
+            return logits
+
+    with pytest.raises(ModelError, match="can't be written for ExecuTorch"):
+        build_program(Odd(), tiny_manifest.preprocessing, tiny_manifest.class_names, weights_sha256="")
 
 
 def test_what_is_damaged_or_of_another_network_is_refused(

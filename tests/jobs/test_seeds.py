@@ -118,7 +118,7 @@ def test_a_stopped_comparison_reports_what_all_have_and_ends_as_if_it_had_not_be
         resume_comparison(folder)
 
 
-def test_a_kill_before_the_last_report_leaves_no_older_one_as_if_it_were_the_whole(
+def test_a_comparison_killed_before_its_last_report_is_not_finished(
     photos: Path, tmp_path: Path, stop_in: StopIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from eyebright.jobs import compare as module
@@ -172,6 +172,9 @@ def test_a_comparison_stopped_while_the_classifier_without_a_network_is_fitted_i
     assert [contestant.is_network for contestant in found.comparison.contestants] == [True, False]
     with pytest.raises(CheckpointError, match="is finished"):
         resume_comparison(folder)
+    (folder / runs.REPORT_JSON).unlink()
+    resume_comparison(folder)
+    assert (folder / runs.REPORT_JSON).is_file()
 
 
 def test_what_can_not_be_gone_on_with_is_told(

@@ -58,12 +58,19 @@ def test_a_gap_parts_the_line() -> None:
 @pytest.mark.parametrize(
     "points", [[], [(1.0, None)], [(1.0, 0.5)], [(0.0, 0.0)] * 3, [(-5.0, 0.5), (50.0, float("nan"))]]
 )
-@pytest.mark.parametrize("shape", ["line", "dotted line", "dots"])
+@pytest.mark.parametrize("shape", ["line", "dotted line", "dots", "area"])
 def test_any_points_give_a_well_formed_drawing(points: list[tuple[float, float | None]], shape: str) -> None:
     drawn = draw(Curve(points=points, style="val", shape=shape))  # type: ignore[arg-type]
     ElementTree.fromstring(drawn.replace("&#160;", " "))
     assert "nan" not in drawn
     assert "epoch" in drawn
+
+
+def test_long_labels_are_not_cut() -> None:
+    values = [1e-5, 0.000125, 0.001, 0.0125, 0.1, 1.25, 10.0]
+    x = Axis(low=0.0, high=6.0, ticks=[float(i) for i in range(7)], label=lambda place: f"{values[int(place)]:g}")
+    drawn = draw_chart("Rates", x, Y, [Curve(points=[(0.0, 0.5), (6.0, 0.5)], style="val")])
+    assert [f"{value:g}" for value in values] == re.findall(r'class="tick mid"[^>]*>(.*?)<', drawn)
 
 
 def test_it_is_the_same_twice_and_inert() -> None:

@@ -86,11 +86,14 @@ def test_if_all_are_damaged_nothing_is_believed(tmp_path: Path) -> None:
         checkpoints.load()
 
 
-def test_one_of_a_newer_eyebright_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("read", "words"), [(-1, "newer Eyebright"), (1, "older Eyebright.*start anew")])
+def test_one_of_another_eyebright_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int, words: str
+) -> None:
     checkpoints = open_checkpoints(tmp_path)
     checkpoints.save(snapshot(1))
-    monkeypatch.setattr("eyebright.training.checkpoint.FORMAT_VERSION", FORMAT_VERSION - 1)
-    with pytest.raises(CheckpointError, match="newer Eyebright"):
+    monkeypatch.setattr("eyebright.training.checkpoint.FORMAT_VERSION", FORMAT_VERSION + read)
+    with pytest.raises(CheckpointError, match=words):
         checkpoints.load()
 
 

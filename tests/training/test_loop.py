@@ -111,7 +111,7 @@ def run(
 
 
 @pytest.mark.parametrize(
-    ("scores", "best"),
+    ("scores", "kept"),
     [
         ([(1, 0.5), (0.8, 0.7), (0.6, 0.9), (0.7, 0.8)], 2),
         ([(0.5, 0.9), (0.6, 0.7), (0.7, 0.8)], 0),  # how it came in counts too
@@ -121,12 +121,12 @@ def run(
         ([(math.nan, 0.5), (2, 0.3)], 1),
     ],
 )
-def test_the_epoch_of_the_lowest_loss_is_kept(scores: list[tuple[float, float]], best: int) -> None:
+def test_the_epoch_of_the_lowest_loss_is_kept(scores: list[tuple[float, float]], kept: int) -> None:
     model = Pixelwise()
     result, seen = run(model, scores=scores)
-    assert result.kept_epoch == best
-    assert [record.number for record in result.records if record.kept] == [best]
-    assert torch.equal(model.linear.weight, seen[best])
+    assert result.kept_epoch == kept
+    assert [record.number for record in result.records if record.kept] == [kept]
+    assert torch.equal(model.linear.weight, seen[kept])
     assert [record.number for record in result.records] == list(range(len(scores)))
     assert [record.val_accuracy for record in result.records] == [accuracy for _, accuracy in scores]
     assert result.records[0].train_loss is None
@@ -301,7 +301,7 @@ def test_a_loss_that_is_no_number_goes_back_to_the_last_milestone_at_a_tenth_of_
     assert torch.isfinite(model.linear.weight).all()
 
 
-def test_the_fourth_time_it_ends_with_advice_and_the_best_weights() -> None:
+def test_the_fourth_time_it_ends_with_advice_and_the_weights_that_are_kept() -> None:
     model = Pixelwise()
     seen: list[float] = []
 

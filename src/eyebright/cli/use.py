@@ -161,8 +161,9 @@ def export(run: Path, data: Path | None, to: str, int8: bool, max_drop: float, o
     """Export the classifier in RUN to a faster engine, and prove on its test images that it answers the same.
 
     The result is put into RUN's bundle, where predict and evaluate find it; with onnx or openvino they need no torch.
-    executorch is a program for phones, torch means bfloat16. web writes one HTML file to drop images on, which needs no
-    network and sends nothing. DATA says where RUN's images are, if they have moved.
+    executorch is a program for phones, which runs here only with --engine executorch; torch means bfloat16. web writes
+    one HTML file to drop images on, which needs no network and sends nothing. DATA says where RUN's images are, if they
+    have moved.
     """
     from eyebright.jobs.export import export as write
 

@@ -1,4 +1,4 @@
-"""Which samples are trained on, which choose the best epoch (val), and which are locked away to measure (test).
+"""Which samples are trained on, which choose among the epochs (val), and which are locked away to measure (test).
 
 An image's place in test is decided by its content and the seed alone: the sha256 of both, read as a number in [0, 1),
 lies below the share that test shall have, or it does not. So the same images stay in test when the folder grows, is

@@ -41,8 +41,14 @@ class LinearHead:
     """(K, D)"""
     bias: NDArray[np.float32]
     """(K,)"""
-    strength: float
     tried: tuple[TriedStrength, ...]
+    best: int
+    """Which of those tried it was fitted with."""
+
+    @property
+    def strength(self) -> float:
+        """How strongly it is regularised."""
+        return self.tried[self.best].strength
 
 
 @dataclass(kw_only=True)
@@ -127,8 +133,8 @@ def fit_linear_head(
     return LinearHead(
         weight=scaled.astype(np.float32),
         bias=(search.best_bias.double().numpy() - scaled @ mean).astype(np.float32),
-        strength=search.tried[search.best].strength,
         tried=tuple(search.tried),
+        best=search.best,
     )
 
 

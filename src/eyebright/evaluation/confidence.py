@@ -14,6 +14,8 @@ from eyebright.page.chart import Axis, Curve, draw_chart
 
 _HEIGHT = 250
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_LEAST = 0.0025
+"""How high a bar is at least, to be seen."""
 _METHODS = {"lac": "LAC", "raps": "RAPS"}
 
 
@@ -137,7 +139,7 @@ def _reliability(title: str, bins: Sequence[ReliabilityBin]) -> str:
         left, right = one.low + 0.004, one.high - 0.004
         curves.append(
             Curve(
-                points=[(left, one.accuracy), (right, one.accuracy)],
+                points=[(left, max(one.accuracy, _LEAST)), (right, max(one.accuracy, _LEAST))],
                 style="bin",
                 shape="area",
                 shade=0.25 + 0.6 * (one.count / most) ** 0.5,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from eyebright.errors import ModelError
-from eyebright.inference.executorch_engine import ABOUT, quiet
+from eyebright.inference.executorch_engine import ABOUT, import_runtime, without_warnings
 from eyebright.models.layers import fold_batch_norm
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
@@ -56,7 +56,8 @@ def build_program(
     example = torch.zeros(2, channels, side, side, dtype=torch.uint8)
     # ExecuTorch takes the highest number for one beyond the end.
     count = torch.export.Dim("N", min=1, max=MOST_IMAGES + 1)
-    with quiet():
+    import_runtime()  # what it has to say when it is first imported is not for users
+    with without_warnings():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
@@ -66,7 +67,7 @@ def build_program(
                 traced, partitioner=[XnnpackPartitioner()], constant_methods={ABOUT: json.dumps(about)}
             )
             return bytes(lowered.to_executorch().buffer)
-        except (RuntimeError, NotImplementedError, ValueError) as error:
+        except Exception as error:  # ExecuTorch's own errors share no class but this one
             reason = str(error).partition("\n")[0][:200]
             raise ModelError(f"this network can't be written for ExecuTorch: {reason}") from error
 

@@ -51,9 +51,12 @@ def require_export(to: str, *, int8: bool) -> None:
         if not computes_bfloat16("cpu"):
             raise ExportError("this machine does not compute in bfloat16: torch stays as it is, in float32")
         return
-    needed = [("onnx", "exporting to ONNX", "export")]
     if to == EXECUTORCH:
-        needed = [("executorch", "exporting to ExecuTorch", "executorch")]
+        from eyebright.inference.executorch_engine import import_runtime
+
+        import_runtime()
+        return
+    needed = [("onnx", "exporting to ONNX", "export")]
     if to == OPENVINO:
         needed.append(("openvino", "exporting to OpenVINO", "openvino"))
     for library, what, extra in needed:

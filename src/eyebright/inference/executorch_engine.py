@@ -11,8 +11,9 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
-from typing import final
+from contextlib import ExitStack, contextmanager, redirect_stderr, suppress
+from threading import Lock
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ from numpy.typing import NDArray
 
 from eyebright.bundle.engines import EXECUTORCH
 from eyebright.bundle.manifest import WEIGHTS, Manifest
-from eyebright.errors import BundleError
+from eyebright.errors import BundleError, MissingExtraError
 
 ABOUT, FORWARD = "about", "forward"
 """The program's methods: one says, as JSON, what it is; the other takes pixels and gives logits and embedding."""
+_LOCK = Lock()
 
 
 @final
@@ -38,27 +40,35 @@ class ExecutorchEngine:
 
     Raises:
         BundleError: the file is no such program, or was exported from another network.
-        ModuleNotFoundError: executorch is not installed.
+        MissingExtraError: executorch is not installed.
     """
 
     def __init__(self, content: bytes, manifest: Manifest, *, name: str = EXECUTORCH, shown: str = "") -> None:
         self.name = name
+        runtime = import_runtime()
         try:
-            with quiet():
-                from executorch.runtime import Runtime
-
-                self._program = Runtime.get().load_program(content)
+            with _quiet():
+                self._program = runtime.get().load_program(content)
                 told = json.loads(self._program.load_method(ABOUT).execute([])[0])
                 self._method = self._program.load_method(FORWARD)
-                pixels = self._method.metadata.input_tensor_meta(0)
+                pixels, logits = (
+                    self._method.metadata.input_tensor_meta(0),
+                    self._method.metadata.output_tensor_meta(0),
+                )
+            about = dict(told)
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
             reason = str(error).partition("\n")[0][:120].rstrip(".")
             raise BundleError(f"{shown} can't be run by ExecuTorch ({reason}); export again") from None
         self._most, *shape = pixels.sizes()
-        side, channels = manifest.preprocessing.image_size, manifest.preprocessing.channels
-        if shape != [channels, side, side] or told.get("classes") != list(manifest.class_names):
+        side, channels, classes = (
+            manifest.preprocessing.image_size,
+            manifest.preprocessing.channels,
+            manifest.class_names,
+        )
+        fits = shape == [channels, side, side] and logits.sizes()[1] == len(classes)
+        if not fits or about.get("classes") != list(classes):
             raise BundleError(f"{shown} is not a program that Eyebright exported from this classifier; export again")
-        if told.get("weights_sha256") != manifest.files.get(WEIGHTS):
+        if about.get("weights_sha256") != manifest.files.get(WEIGHTS):
             raise BundleError(f"{shown} was exported from other weights than the bundle's; export again")
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -77,20 +87,44 @@ class ExecutorchEngine:
         return np.concatenate(logits), np.concatenate(embeddings)
 
 
+def import_runtime() -> Any:
+    """ExecuTorch's `Runtime`, without what it says while it is imported.
+
+    Raises:
+        MissingExtraError: it is not installed, or does not fit the torch that is.
+    """
+    try:
+        with _quiet():
+            from executorch.runtime import Runtime
+    except ImportError as error:
+        raise MissingExtraError("ExecuTorch", "executorch") from error
+    return Runtime
+
+
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without what ExecuTorch and what it brings warn of, and write past Python to standard error while they look at
-    the processor: nothing that a user could change."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+def without_warnings() -> Iterator[None]:
+    """Without what ExecuTorch and what it brings warn of: nothing that a user could change."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        os.dup2(nowhere, 2)
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
         logging.disable(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The same, and without what is written past Python to standard error while it looks at the processor; for moments
+    only, since this is the whole process's."""
+    with _LOCK, without_warnings(), ExitStack() as undone:
+        with suppress(OSError):  # where standard error is closed there is nothing to keep quiet
+            kept = os.dup(2)
+            undone.callback(os.close, kept)
+            undone.callback(os.dup2, kept, 2)
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            undone.callback(os.close, nowhere)
+            os.dup2(nowhere, 2)
+        undone.enter_context(redirect_stderr(io.StringIO()))
+        yield

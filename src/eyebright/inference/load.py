@@ -122,16 +122,14 @@ def _open_openvino(folder: Path, manifest: Manifest, record: VerifiedEngine | No
 
 
 def _open_executorch(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
-    assert record is not None
-    content, shown = _read(folder, manifest, record), show(folder / str(record.file))
     try:
         from eyebright.inference.executorch_engine import ExecutorchEngine
-
-        return ExecutorchEngine(*content, name=record.engine, shown=shown)
     except ModuleNotFoundError as error:
-        if error.name not in ("executorch", "torch"):
+        if error.name != "torch":
             raise
         raise MissingExtraError("the engine executorch", "executorch") from error
+    assert record is not None
+    return ExecutorchEngine(*_read(folder, manifest, record), name=record.engine, shown=show(folder / str(record.file)))
 
 
 def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[bytes, Manifest]:

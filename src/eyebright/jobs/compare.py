@@ -29,7 +29,7 @@ from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare_again
 from eyebright.jobs.state import clear_finished
 from eyebright.jobs.train import choose_settings, prepare_together, settings_begun_in
-from eyebright.jobs.trials import Plan, finish_plan, forget_plan, full_path, prepare_parts_again, read_plan, write_plan
+from eyebright.jobs.trials import Plan, change_plan, forget_plan, full_path, prepare_parts_again, read_plan, write_plan
 from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
 from eyebright.settings import load_settings, to_toml
@@ -173,7 +173,7 @@ def resume_comparison(
     finished = [trial for trial in plan.trials() if is_finished(path / trial.name)]
     for trial in finished:
         clear_finished(path / trial.name)
-    if plan.finished and len(finished) == len(plan.trials()):
+    if plan.finished and (path / runs.REPORT_JSON).is_file() and len(finished) == len(plan.trials()):
         raise CheckpointError(f"{printable(str(path))} is finished; its report is {path / runs.REPORT_HTML}")
     chosen = settings_begun_in(load_settings(Settings, text=plan.settings), plan.folder)
     with join_ranks(choose_device(chosen.training.device)) as ranks:
@@ -212,6 +212,8 @@ def _carry_out(
     trials = plan.trials()
     done = [trial.name for trial in trials if ranks.leads and is_finished(folder / trial.name)]
     done = json.loads(ranks.share(json.dumps(done).encode()))
+    if ranks.leads and plan.finished:  # once, but something of it is gone
+        plan = change_plan(folder, plan, finished=False)
     found: dict[str, AnyContestant] = {}
     interrupted = False
     for number, trial in enumerate(trials, start=1):
@@ -251,5 +253,5 @@ def _carry_out(
     )
     write_report(folder, comparison, table, of_run=False)
     if not interrupted:
-        finish_plan(folder, plan)
+        change_plan(folder, plan, finished=True)
     return ComparedRuns(folder, comparison, interrupted=interrupted, runs=kept)

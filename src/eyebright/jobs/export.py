@@ -58,7 +58,8 @@ def export(
 ) -> Export:
     """Write a classifier for another engine, compare the two on the test images, and keep it only if they agree.
 
-    `load`, `predict` and `evaluate` use it from then on; an ONNX export needs no torch.
+    `load`, `predict` and `evaluate` use it from then on, a program for phones only where it is asked for; an ONNX
+    export needs no torch.
 
     Args:
         run: a run's folder, or a bundle (then `data` are needed).

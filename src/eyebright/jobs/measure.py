@@ -182,5 +182,4 @@ def write_report(folder: Path, comparison: AnyComparison, table: SampleTable, *,
     else:
         page = (render_run if of_run else render_comparison)(comparison, read, names=table.split("test").names)
     write_text(folder / runs.REPORT_HTML, page)
-    # Last, because it is the mark by which a comparison is known to be finished.
     write_text(folder / runs.REPORT_JSON, json.dumps(comparison.to_dict(), indent=1) + "\n")

@@ -107,13 +107,15 @@ def write_plan(folder: Path, plan: Plan, parts: Sequence[Prepared]) -> None:
     _write(folder, plan)
 
 
-def finish_plan(folder: Path, plan: Plan) -> None:
-    """Note that all of a plan is done.
+def change_plan(folder: Path, plan: Plan, *, finished: bool) -> Plan:
+    """Note whether all of a plan is done.
 
     Raises:
         OutputError: it can't be written.
     """
-    _write(folder, replace(plan, finished=True))
+    changed = replace(plan, finished=finished)
+    _write(folder, changed)
+    return changed
 
 
 def forget_plan(folder: Path) -> None:

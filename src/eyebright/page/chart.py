@@ -74,6 +74,7 @@ def draw_chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], *, width: 
         margin=4,
         margin_right=14,
         show_legend=False,
+        truncate_label=-1,
         allow_interruptions=True,
         js=[],
         css=[],
@@ -81,7 +82,7 @@ def draw_chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], *, width: 
     )
     for curve in curves:
         points = [(min(max(across, x.low), x.high), _within(value, y)) for across, value in curve.points]
-        if curve.shape == "area":
+        if curve.shape == "area" and points:
             points = [(points[0][0], y.low), *points, (points[-1][0], y.low)]
         chart.add(
             None,
@@ -106,11 +107,13 @@ def draw_chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], *, width: 
 
 def _import_pygal() -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Its chart of points and its style. Imported when a chart is drawn: the command line starts without it."""
+    is_new = "pygal" not in sys.modules
     from pygal import XY
     from pygal.style import Style
 
-    # It leaves a finder for maps, in a form that Python 3.11 warns of at every later import.
-    sys.meta_path[:] = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("pygal")]
+    if is_new:
+        # It leaves a finder for maps, in a form that Python 3.11 warns of at every later import.
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not type(finder).__module__.startswith("pygal")]
     return XY, Style
 
 

@@ -30,7 +30,8 @@ from eyebright.errors import BundleError, CheckpointError, EyebrightError, Outpu
 from eyebright.progress import Progress
 
 FORMAT = "eyebright-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: of 2026-11-25, which epoch is kept; 1 can't be gone on with."""
 KEPT = 2
 """How many checkpoints stay, beside the last milestone."""
 SHARE_OF_TIME = 0.03
@@ -147,7 +148,7 @@ class Checkpoints:
         """The newest one that is whole; a damaged one is named and passed over.
 
         Raises:
-            CheckpointError: there are some, and all are damaged; or they come from a newer Eyebright.
+            CheckpointError: there are some, and all are damaged; or they come from another version of Eyebright.
         """
         damaged: list[str] = []
         for number in reversed(self._numbers()):
@@ -180,7 +181,7 @@ class Checkpoints:
 
         Raises:
             BundleError: it is damaged.
-            CheckpointError: it comes from a newer Eyebright.
+            CheckpointError: it comes from another version of Eyebright.
         """
         values, unaltered = read_sealed(path)
         if not unaltered or values.get("format") != FORMAT:
@@ -188,7 +189,12 @@ class Checkpoints:
         if values["format_version"] > FORMAT_VERSION:
             raise CheckpointError(
                 f"{show(path)} was written by a newer Eyebright (checkpoint format {values['format_version']}; this "
-                f"one reads up to {FORMAT_VERSION}); update with: pip install --upgrade eyebright"
+                f"one reads {FORMAT_VERSION}); update with: pip install --upgrade eyebright"
+            )
+        if values["format_version"] < FORMAT_VERSION:
+            raise CheckpointError(
+                f"{show(path)} was written by an older Eyebright, which chose among the epochs otherwise (checkpoint "
+                f"format {values['format_version']}; this one reads {FORMAT_VERSION}); start anew, with another --out"
             )
         verify_files(path, values["files"])
         return values

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Validation:
     """How good a network is on the validation samples."""
 
@@ -27,7 +27,8 @@ class Validation:
         return float(self.losses.mean())
 
     def is_worse_than(self, losses: Tensor) -> bool:
-        """Whether another's losses on the same samples are lower by more than a standard error of the difference.
+        """Whether another's losses on the same samples are lower by more than a standard error of the difference; for a
+        single sample, which has none, whether they are lower at all.
 
         Source: the rule of one standard error in Breiman, Friedman, Olshen and Stone, "Classification and Regression
         Trees", 1984, section 3.4.3.

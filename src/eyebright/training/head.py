@@ -43,7 +43,7 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
 
     def keep(search: HeadSearch) -> None:
         seconds.append(work.clock.seconds)
-        work.watch.history(_head_records(search.tried, seconds))
+        work.watch.history(_head_records(search.tried, seconds, search.best))
         if work.ranks.leads and (work.keeper.due or work.progress.stop_requested):
             save(search)
 
@@ -68,12 +68,10 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
         assert isinstance(work.model, Network)
         work.model.head.weight.copy_(torch.from_numpy(head.weight))
         work.model.head.bias.copy_(torch.from_numpy(head.bias))
-    return _head_records(head.tried, seconds)
+    return _head_records(head.tried, seconds, head.best)
 
 
-def _head_records(tried: Sequence[TriedStrength], seconds: Sequence[float]) -> list[EpochRecord]:
-    lowest = min((one.val_loss for one in tried), default=0.0)
-    kept = next((one for one in tried if one.val_loss == lowest), None)
+def _head_records(tried: Sequence[TriedStrength], seconds: Sequence[float], best: int) -> list[EpochRecord]:
     return [
         EpochRecord(
             phase="head",
@@ -82,9 +80,9 @@ def _head_records(tried: Sequence[TriedStrength], seconds: Sequence[float]) -> l
             val_loss=one.val_loss,
             val_accuracy=one.val_accuracy,
             seconds=when,
-            kept=one is kept,
+            kept=index == best,
         )
-        for one, when in zip(tried, seconds, strict=True)
+        for index, (one, when) in enumerate(zip(tried, seconds, strict=True))
     ]
 
 

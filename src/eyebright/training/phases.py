@@ -27,7 +27,7 @@ from eyebright.training.work import Work
 def run_phases(
     work: Work, snapshot: Snapshot | None, head_wanted: bool, taught: NDArray[np.float32] | None
 ) -> tuple[tuple[EpochRecord, ...], bool]:
-    """Do what is still to be done of all phases; the model is left with the best weights.
+    """Do what is still to be done of all phases; the model is left with the weights that are kept.
 
     Args:
         work: what to train on.

@@ -91,7 +91,7 @@ class OptimiserSettings:
     average: float = -1.0
     """Over about how many epochs weights are averaged into those that are measured and kept; 0: none, -1 chooses."""
     patience: int = 0
-    """After so many epochs without a better one training ends early; 0: never."""
+    """After so many epochs without a lower validation loss training ends early; 0: never."""
     first_size: int = 0
     """S in pixels of the first epoch; it grows towards `last_size`. 0 chooses."""
     last_size: int = 0
