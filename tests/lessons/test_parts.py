@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pytest
 
 from eyebright.lessons.parts import Line, bars, chart, claims, number_grid, spell, unit_table
 from eyebright.lessons.words import CLAIMS, PAGES, Claim
@@ -22,7 +25,11 @@ def test_a_grid_is_shaded_by_size_and_coloured_by_sign() -> None:
 def test_a_chart_puts_values_where_they_belong() -> None:
     line = Line(name="a", style="plain-deep", values=(0.0, 1.0, 9.0))
     drawn = chart("Loss", [line], top=2, ticks=(0, 1, 2))
-    assert 'd="M52.0 210.0L250.0 111.0L448.0 12.0"' in drawn
+    rules = [float(y) for y in re.findall(r'class="rule" d="M0.0 ([\d.]+)', drawn)]
+    dots = re.findall(r'class="dot plain-deep unseen" cx="([\d.]+)" cy="([\d.]+)"', drawn)
+    assert [float(y) for _, y in dots] == pytest.approx(rules, abs=0.2)  # at 0, 1 and 2, where what lies beyond is drawn
+    assert float(dots[1][0]) - float(dots[0][0]) == pytest.approx(float(dots[2][0]) - float(dots[1][0]), abs=0.2)
+    assert ["1", "2", "3"] == re.findall(r'class="tick mid"[^>]*>(\d+)<', drawn)
 
 
 def test_names_are_text() -> None:
