@@ -280,7 +280,8 @@ def test_what_is_missing_here_is_said_before_anything_is_read(tmp_path: Path, mo
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtraError, match=r"eyebright\[openvino\]"):
         export(tmp_path / "nowhere", to="openvino")
-    monkeypatch.setitem(sys.modules, "executorch", None)
+    for module in ("executorch", "executorch.runtime"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=r"eyebright\[executorch\]"):
         export(tmp_path / "nowhere", to="executorch")
     monkeypatch.setitem(sys.modules, "onnx", None)
