@@ -94,3 +94,17 @@ def test_lac_sets_are_those_of_mapie() -> None:
     quantile = find_quantile(nonconformity(p[:200], "lac")[np.arange(200), y[:200]], 0.9)
     ours = nonconformity(p[200:], "lac") <= quantile
     assert np.array_equal(ours, expected[:, :, 0])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+def test_sets_of_either_kind_are_those_of_crepes(method: str, coverage: float) -> None:
+    crepes = pytest.importorskip("crepes", reason="needs crepes as the oracle")
+    p, y = draw(np.random.default_rng(3), 700, 5)
+    scores = nonconformity(p, method)
+    known = scores[np.arange(700), y][:300]
+    theirs = crepes.ConformalClassifier()
+    theirs.fit(known)
+    expected = theirs.predict_set(scores[300:], confidence=coverage, smoothing=False)
+    ours = scores[300:] <= find_quantile(known, coverage)
+    assert np.array_equal(ours, expected.astype(bool))
