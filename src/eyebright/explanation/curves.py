@@ -23,8 +23,8 @@ def render_faithfulness(faithfulness: Faithfulness) -> str:
         Axis(low=0.0, high=1.0, ticks=(0.0, 0.5, 1.0), label=_as_percent, name="of the image"),
         Axis(low=0.0, high=1.0, ticks=(0.0, 0.5, 1.0), label=_as_percent),
         curves,
-        width=300,
-        height=150,
+        width=250,
+        height=140,
     )
 
 
