@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from eyebright.page.chart import Axis, Curve, draw_chart
+from eyebright.page.chart import Axis, Curve, Shape, draw_chart
 
 X = Axis(low=0.0, high=10.0, ticks=(0.0, 5.0, 10.0), label=lambda value: f"{value:g}", name="epoch")
 Y = Axis(low=0.0, high=1.0, ticks=(0.0, 0.5, 1.0), label=lambda value: f"{100 * value:g} %")
@@ -59,8 +59,8 @@ def test_a_gap_parts_the_line() -> None:
     "points", [[], [(1.0, None)], [(1.0, 0.5)], [(0.0, 0.0)] * 3, [(-5.0, 0.5), (50.0, float("nan"))]]
 )
 @pytest.mark.parametrize("shape", ["line", "dotted line", "dots", "area"])
-def test_any_points_give_a_well_formed_drawing(points: list[tuple[float, float | None]], shape: str) -> None:
-    drawn = draw(Curve(points=points, style="val", shape=shape))  # type: ignore[arg-type]
+def test_any_points_give_a_well_formed_drawing(points: list[tuple[float, float | None]], shape: Shape) -> None:
+    drawn = draw(Curve(points=points, style="val", shape=shape))
     ElementTree.fromstring(drawn.replace("&#160;", " "))
     assert "nan" not in drawn
     assert "epoch" in drawn

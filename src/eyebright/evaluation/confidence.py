@@ -10,7 +10,7 @@ from eyebright.evaluation.report import EvaluationReport, percent
 from eyebright.evaluation.trust import CoveragePoint, ReliabilityBin, SetResult, Trust
 from eyebright.metrics import wilson_interval
 from eyebright.page import markup
-from eyebright.page.chart import Axis, Curve, draw_chart
+from eyebright.page.chart import Axis, Curve, as_percent, draw_chart
 
 _HEIGHT = 250
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -121,11 +121,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _share_axis(name: str) -> Axis:
-    return Axis(low=0.0, high=1.0, ticks=_QUARTERS, label=_as_percent, name=name)
-
-
-def _as_percent(share: float) -> str:
-    return f"{share * 100:.4g} %"
+    return Axis(low=0.0, high=1.0, ticks=_QUARTERS, label=as_percent, name=name)
 
 
 def _reliability(title: str, bins: Sequence[ReliabilityBin]) -> str:
@@ -151,7 +147,7 @@ def _reliability(title: str, bins: Sequence[ReliabilityBin]) -> str:
         curves.append(Curve(points=ends, style="whisker"))
     middles = [(one.confidence, one.accuracy) for one in bins]
     curves.append(Curve(points=middles, style="val", shape="dots", radius=3))
-    accuracy = Axis(low=0.0, high=1.0, ticks=_QUARTERS, label=_as_percent)
+    accuracy = Axis(low=0.0, high=1.0, ticks=_QUARTERS, label=as_percent)
     return draw_chart(f"Reliability of {title}: {spoken}", _share_axis("confidence"), accuracy, curves, height=_HEIGHT)
 
 
@@ -168,7 +164,7 @@ def _coverage(title: str, points: Sequence[CoveragePoint], trust: Trust | None, 
         total = trust.num_answered + trust.num_low_confidence + trust.num_unlike
         chosen = trust.num_answered / total, 1 - trust.num_wrong / trust.num_answered
         curves.append(Curve(points=[chosen], style="mark", shape="dots", radius=4.5))
-    accuracy = Axis(low=low, high=1.0, ticks=ticks, label=_as_percent)
+    accuracy = Axis(low=low, high=1.0, ticks=ticks, label=as_percent)
     words = f"Accuracy of {title} against the share answered: {spoken}"
     return draw_chart(words, _share_axis("answered, of all"), accuracy, curves, height=_HEIGHT)
 

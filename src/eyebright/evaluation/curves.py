@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from eyebright.evaluation.facts import CurvePoint, NetworkFacts
 from eyebright.evaluation.report import percent
 from eyebright.page import markup
-from eyebright.page.chart import Axis, Curve, draw_chart
+from eyebright.page.chart import Axis, Curve, as_percent, draw_chart
 
 _FEW = 12
 """Up to so many points are dotted."""
@@ -145,7 +145,7 @@ def _accuracy_axis(values: Sequence[float]) -> Axis:
     start = round(max(0.0, math.floor((low - 1e-9) / step) * step), 2)
     count = round((1 - start) / step)
     ticks = tuple(round(1 - i * step, 2) for i in range(count + 1))
-    return Axis(low=min(start, ticks[-1]), high=1.0, ticks=ticks, label=lambda share: f"{share * 100:.4g} %")
+    return Axis(low=min(start, ticks[-1]), high=1.0, ticks=ticks, label=as_percent)
 
 
 def _loss_axis(values: Sequence[float]) -> Axis:

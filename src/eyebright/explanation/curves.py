@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from eyebright.explanation.attribution import Faithfulness
-from eyebright.page.chart import Axis, Curve, draw_chart
+from eyebright.page.chart import Axis, Curve, as_percent, draw_chart
 
 
 def render_faithfulness(faithfulness: Faithfulness) -> str:
@@ -20,13 +20,9 @@ def render_faithfulness(faithfulness: Faithfulness) -> str:
     ]
     return draw_chart(
         "The class's probability as the image is covered and uncovered in the map's order",
-        Axis(low=0.0, high=1.0, ticks=(0.0, 0.5, 1.0), label=_as_percent, name="of the image"),
-        Axis(low=0.0, high=1.0, ticks=(0.0, 0.5, 1.0), label=_as_percent),
+        Axis(low=0.0, high=1.0, ticks=(0.0, 0.5, 1.0), label=as_percent, name="of the image"),
+        Axis(low=0.0, high=1.0, ticks=(0.0, 0.5, 1.0), label=as_percent),
         curves,
         width=250,
         height=140,
     )
-
-
-def _as_percent(share: float) -> str:
-    return f"{share * 100:.3g} %"

@@ -12,7 +12,7 @@ from eyebright.drawing.scene import Scene
 from eyebright.drawing.svg import write_svg
 from eyebright.lessons.words import Claim
 from eyebright.page import markup
-from eyebright.page.chart import Axis, Curve, draw_chart
+from eyebright.page.chart import Axis, Curve, as_percent, draw_chart
 
 _WIDTH, _HEIGHT = 460, 250
 
@@ -110,7 +110,7 @@ def chart(title: str, lines: Sequence[Line], *, top: float, ticks: Sequence[floa
             low=0.0,
             high=top,
             ticks=ticks,
-            label=lambda value: f"{100 * value:.3g} %" if is_percent else f"{value:.3g}",
+            label=as_percent if is_percent else "{:.3g}".format,
         ),
         [
             Curve(

@@ -22,6 +22,9 @@ _NAMESPACES = re.compile(r' xmlns(?::\w+)?="[^"]*"')
 _LONG = re.compile(r"\d+\.\d{2,}")
 
 
+Shape = Literal["line", "dotted line", "dots", "area"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Axis:
     """One of the two scales."""
@@ -43,12 +46,17 @@ class Curve:
     """Of rising x; None leaves a gap."""
     style: str
     """Classes of the style sheet."""
-    shape: Literal["line", "dotted line", "dots", "area"] = "line"
+    shape: Shape = "line"
     """Areas reach down to the horizontal axis."""
     radius: float = 2.2
     """Of its dots, in the drawing's units."""
     shade: float | None = None
     """How strong its colour is, for style sheets that ask for `--shade`."""
+
+
+def as_percent(share: float) -> str:
+    """A share as an axis of percent labels it: "92.59 %"."""
+    return f"{share * 100:.4g} %"
 
 
 def draw_chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], *, width: int = 340, height: int = 190) -> str:
