@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from eyebright.bundle.store import describe_architecture, load_bundle, save_bund
 from eyebright.calibration.calibrate import calibrate
 from eyebright.calibration.calibration import Calibration
 from eyebright.errors import BundleError, SettingsError
+from eyebright.inference import torch_engine
 from eyebright.inference.load import load
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
@@ -69,6 +71,27 @@ def run(tmp_path: Path) -> Path:
         provenance={},
     )
     return tmp_path / "run"
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_was_asked_for(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch_engine, "has_gpu", lambda: False)
+    assert load(run).engine == "torch"
+    with pytest.raises(SettingsError, match='"torch-cuda" needs a GPU'):
+        load(run, engine="torch-cuda")
+    monkeypatch.setattr(torch_engine, "has_gpu", lambda: True)
+    devices: list[str] = []
+    plain = torch_engine.TorchEngine
+
+    def build(*given: Any, device: str, **named: Any) -> torch_engine.TorchEngine:
+        devices.append(device)
+        return plain(*given, device="cpu", **named)
+
+    monkeypatch.setattr(torch_engine, "TorchEngine", build)
+    for engine in (None, "torch-cuda", "torch"):
+        load(run, engine=engine)
+    assert devices == ["cuda", "cuda", "cpu"]
 
 
 def test_a_run_and_the_bundle_in_it_are_the_same_classifier(run: Path) -> None:

@@ -64,12 +64,6 @@ def test_quick_training_of_a_pretrained_network_is_its_head_alone() -> None:
     assert resolve(Settings(effort="standard"), pretrained=True, short_side=300, num_train=500).training.epochs > 0
 
 
-def test_a_batch_is_computed_in_parts_only_where_no_statistics_are_learned_over_it() -> None:
-    for pretrained, micro_batch in ((True, 8), (False, 64)):
-        training = resolve(Settings(), pretrained=pretrained, short_side=300, num_train=5000).training
-        assert training.micro_batch == micro_batch
-
-
 def test_a_network_that_learns_from_nothing_gets_light_augmentation_unless_another_was_asked_for() -> None:
     plain = resolve(Settings(), pretrained=False, short_side=30, num_train=500)
     assert plain.augmentation == LIGHT

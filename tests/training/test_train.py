@@ -11,7 +11,7 @@ from eyebright.models.catalog import build_model
 from eyebright.models.layers import lay_channels_last
 from eyebright.training.epochs import train_with_frozen_statistics
 from eyebright.training.settings import OptimiserSettings, Settings
-from eyebright.training.start import choose_device, choose_precision
+from eyebright.training.start import choose_device, choose_micro_batch, choose_precision
 
 
 def test_fine_tuning_leaves_the_statistics_of_batch_norm_alone_but_learns_its_weights() -> None:
@@ -32,6 +32,19 @@ def test_a_device_that_is_not_there_is_said() -> None:
         assert choose_device("") == "cpu"
         with pytest.raises(SettingsError, match=r'no training\.device="cuda" on this machine'):
             choose_device("cuda")
+
+
+def test_a_batch_is_computed_in_parts_only_on_a_cpu_and_where_no_statistics_are_learned_over_it() -> None:
+    settings = Settings(training=OptimiserSettings(batch_size=64))
+    assert choose_micro_batch(settings, "cpu", pretrained=True) == 8
+    assert choose_micro_batch(settings, "cpu", pretrained=False) == 64
+    assert choose_micro_batch(settings, "cuda:1", pretrained=True) == 64
+    few = Settings(training=OptimiserSettings(batch_size=4))
+    assert choose_micro_batch(few, "cpu", pretrained=True) == 4
+    asked = Settings(training=OptimiserSettings(batch_size=64, micro_batch=16))
+    assert (
+        choose_micro_batch(asked, "cpu", pretrained=True) == choose_micro_batch(asked, "cuda", pretrained=False) == 16
+    )
 
 
 def test_small_images_train_in_float32_on_a_cpu() -> None:

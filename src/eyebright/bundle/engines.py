@@ -20,13 +20,14 @@ from eyebright.locking import locked
 from eyebright.writing import whole
 
 ENGINES = "engines"
-TORCH, TORCH_BF16 = "torch", "torch-bf16"
+TORCH, TORCH_BF16, TORCH_CUDA = "torch", "torch-bf16", "torch-cuda"
 ONNX, ONNX_INT8 = "onnx", "onnx-int8"
 OPENVINO, OPENVINO_INT8 = "openvino", "openvino-int8"
 EXECUTORCH = "executorch"
 LIBRARIES = {
     TORCH: "torch",
     TORCH_BF16: "torch",
+    TORCH_CUDA: "torch",
     ONNX: "onnxruntime",
     ONNX_INT8: "onnxruntime",
     OPENVINO: "openvino",
@@ -34,6 +35,8 @@ LIBRARIES = {
     EXECUTORCH: "executorch",
 }
 """Every engine, and what must be installed to run it."""
+UNEXPORTED = (TORCH, TORCH_CUDA)
+"""The network itself in float32, on the CPU and on a GPU: nothing has to be exported or compared for them."""
 BFLOAT16 = "bfloat16"
 _LOCK = ".exporting"
 _EXPORTED = re.compile(r"network-[0-9a-f]{12}\.(onnx|pte)")

@@ -13,7 +13,7 @@ from eyebright.cli import output, terminal
 from eyebright.cli.options import slice_option
 
 SOME_UNREADABLE = 3
-ENGINES = ("torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8", "executorch")
+ENGINES = ("torch", "torch-bf16", "torch-cuda", "onnx", "onnx-int8", "openvino", "openvino-int8", "executorch")
 engine_option = click.option(
     "--engine", type=click.Choice(ENGINES), help="What runs the network; by default the fastest that was exported."
 )

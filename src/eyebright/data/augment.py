@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eyebright.data.sending import send
 from eyebright.errors import SettingsError
 from eyebright.preprocess import Preprocessing
 
@@ -125,9 +126,9 @@ def augment(
 
     def between(low: float, high: float, purpose: int) -> Tensor:
         values = low + (high - low) * draw_uniform(seed, epoch, samples, purpose)
-        return torch.from_numpy(values).to(device=device, dtype=torch.float32)
+        return send(values.astype(np.float32), device)
 
-    pixels = torch.from_numpy(squares).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    pixels = send(squares, device).permute(0, 3, 1, 2)
     if preprocessing.image_size > SHRINK_BEYOND * side:
         # Sampling at single points would alias; what is left is still finer than what the network sees.
         shrunk = [math.ceil(pixels.shape[-1] * SHRINK_TO * side / preprocessing.image_size)] * 2
@@ -144,7 +145,7 @@ def augment(
     if settings.erase:
         images = _erase(images, settings.erase, between)
     images = images.contiguous(memory_format=torch.channels_last)
-    scale, shift = (torch.from_numpy(part).to(device)[:, None, None] for part in preprocessing.scale_and_shift)
+    scale, shift = (send(part, device)[:, None, None] for part in preprocessing.scale_and_shift)
     return images.mul_(scale).add_(shift)
 
 

@@ -159,7 +159,9 @@ def _check_plausible(image: Image.Image, content: bytes, name: str) -> None:
             name, f"claims {image.width} x {image.height} pixels, which its {len(content)} bytes can hardly hold"
         )
     if image.format in JPEG_KINDS:
-        scans = content.count(b"\xff\xda")
+        # The second byte of a scan's mark is counted first: alone it takes a fifth of the time, and nearly always does.
+        few = content.count(b"\xda") * pixels <= _MAX_SCANNED
+        scans = 0 if few else content.count(b"\xff\xda")
         if scans > _MAX_SCANS and scans * pixels > _MAX_SCANNED:
             raise ImageError(name, f"is a JPEG of {scans} scans, more than any program writes; save it anew")
 

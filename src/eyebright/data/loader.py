@@ -18,6 +18,7 @@ from torch import Tensor
 
 from eyebright.data.augment import FLIP, AugmentationSettings, augment, draw_uniform
 from eyebright.data.mixing import mix
+from eyebright.data.sending import send
 from eyebright.preprocess import Preprocessing
 
 _ORDER = 1000  # the purpose under which the order of samples is drawn
@@ -127,11 +128,10 @@ class Batches:
             )
         partners = len(rows) - 1 - places
         needed, where = np.unique(np.concatenate([places, partners]), return_inverse=True)
-        one, two = torch.from_numpy(where[: len(places)]), torch.from_numpy(where[len(places) :])
+        one, two = send(where[: len(places)], self.device), send(where[len(places) :], self.device)
         images = self._augment(number, draws[needed], rows[needed])
         targets = self._targets(rows[needed])
         taught = self._taught(number, draws[needed], rows[needed])
-        one, two = one.to(self.device), two.to(self.device)
         mixed, kept = mix(images[one], images[two], draws[places], self.augmentation, seed=self.seed, epoch=number)
         return Batch(
             images=mixed,
@@ -153,7 +153,7 @@ class Batches:
         )
 
     def _targets(self, rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self.targets[rows]).to(self.device)
+        return send(self.targets[rows], self.device)
 
     def _taught(self, number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]) -> Tensor | None:
         if self.taught is None:
@@ -161,7 +161,7 @@ class Batches:
         mirrored = np.zeros(len(rows), dtype=np.int64)
         if self.augmentation.flip:
             mirrored = (draw_uniform(self.seed, number, draws, FLIP) < 0.5).astype(np.int64)
-        return torch.from_numpy(self.taught[mirrored, rows]).to(self.device)
+        return send(self.taught[mirrored, rows], self.device)
 
 
 def _first_places(drawn: NDArray[np.int64]) -> NDArray[np.int64]:

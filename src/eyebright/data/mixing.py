@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eyebright.data.augment import AugmentationSettings, draw_uniform
+from eyebright.data.sending import send
 
 _CHOICE, _SHARE, _DOWN, _ACROSS = 100, 101, 102, 103  # purposes of draws
 _BETA = 200  # and of the many that a Beta distribution takes
@@ -61,8 +62,9 @@ def mix(
     pasted = inside[0][:, :, None] & inside[1][:, None, :] & cut[:, None, None]
     share = np.where(cut, 1 - pasted.mean(axis=(1, 2)), share)
     weight = np.where(cut[:, None, None], 1.0 - pasted, share[:, None, None]).astype(np.float32)
-    kept = torch.from_numpy(weight).to(images.device)[:, None]
-    return torch.lerp(others, images, kept), torch.from_numpy(share.astype(np.float32)).to(images.device)
+    device = str(images.device)
+    kept = send(weight, device)[:, None]
+    return torch.lerp(others, images, kept), send(share.astype(np.float32), device)
 
 
 def draw_beta(alpha: float, seed: int, epoch: int, samples: NDArray[np.int64]) -> NDArray[np.float64]:

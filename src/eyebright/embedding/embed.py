@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eyebright.data.sending import send_normalised
 from eyebright.distributed.ranks import Ranks
 from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.models.protocol import Network
@@ -81,8 +82,8 @@ def embed(
             start = so_far.done + ranks.rank * batch_size
             chosen = rows[start : start + batch_size]
             if len(chosen):
-                batch = preprocessing.normalise(preprocessing.crop(squares[chosen]))
-                found: Tensor = backbone.embed(torch.from_numpy(batch).to(device))
+                batch = send_normalised(preprocessing.crop(squares[chosen]), preprocessing, device)
+                found: Tensor = backbone.embed(batch)
                 so_far.embeddings[start : start + len(batch)] = found.float().cpu().numpy()
             so_far.done = min(so_far.done + together, len(rows))
             progress.advance(so_far.done)

@@ -17,6 +17,8 @@ from eyebright.bundle.engines import (
     OPENVINO_INT8,
     TORCH,
     TORCH_BF16,
+    TORCH_CUDA,
+    UNEXPORTED,
     VerifiedEngine,
     read_engines,
 )
@@ -40,13 +42,13 @@ def load(
     """A predictor from a run's folder or a bundle.
 
     Without an `engine`, the fastest of those that `eyebright export` has verified for this bundle and that are
-    installed here is taken; an exported one, which needs no torch, before torch; without any, torch in float32. int8
-    is taken only where the processor computes it exactly, and what was verified in bfloat16 only where it has that. A
-    program for phones ("executorch") runs only where it is asked for.
+    installed here is taken; an exported one, which needs no torch, before torch; without any, torch in float32, on a
+    GPU where there is one. int8 is taken only where the processor computes it exactly, and what was verified in
+    bfloat16 only where it has that. A program for phones ("executorch") runs only where it is asked for.
 
     Args:
         path: the folder that training wrote, or the bundle inside it.
-        engine: "torch", "torch-bf16", "onnx", "onnx-int8", "openvino", "openvino-int8" or "executorch".
+        engine: "torch", "torch-bf16", "torch-cuda", "onnx", "onnx-int8", "openvino", "openvino-int8" or "executorch".
         error_rate: answers are called unsure until no more than this share of the others is wrong.
         coverage: how often the set of a prediction is to hold the true class.
         sets: how sets are made, "lac" (smallest) or "raps" (larger for harder images).
@@ -54,7 +56,7 @@ def load(
     Raises:
         BundleError: there is none, it is damaged, altered or from a newer Eyebright, or the engine was not exported.
         MissingExtraError: the engine's library is not installed.
-        SettingsError: there is no such engine or way to make sets, or a share is not between 0 and 1.
+        SettingsError: there is no such engine or way to make sets, no GPU for it, or a share is not between 0 and 1.
     """
     promises = Promises(error_rate=error_rate, coverage=coverage, sets=sets)
     folder = find_bundle(Path(path))
@@ -63,8 +65,10 @@ def load(
     manifest = read_manifest(folder, files=False)
     verified = read_engines(folder, manifest)
     chosen = choose_engine(verified) if engine is None else engine
+    if engine is None and chosen == TORCH and has_gpu():
+        chosen = TORCH_CUDA
     record = next((found for found in verified if found.engine == chosen), None)
-    if record is None and chosen != TORCH:
+    if record is None and chosen not in UNEXPORTED:
         kind = f"--to {chosen.removesuffix('-bf16').replace('-int8', ' --int8')}"
         raise BundleError(f"{show(folder)} has no engine {chosen} yet; make it with: eyebright export RUN {kind}")
     calibration = read_calibration(folder, manifest)
@@ -85,7 +89,18 @@ def choose_engine(verified: tuple[VerifiedEngine, ...]) -> str:
     return max(here, key=lambda found: found.speedup).engine if here else TORCH
 
 
-def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
+def has_gpu() -> bool:
+    """Whether torch is installed, and there is a GPU that it can use."""
+    try:
+        from eyebright.inference import torch_engine
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        return False
+    return torch_engine.has_gpu()
+
+
+def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None, *, device: str = "cpu") -> Engine:
     try:
         from eyebright.bundle.store import load_bundle
         from eyebright.inference.torch_engine import TorchEngine
@@ -97,7 +112,14 @@ def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None)
         raise MissingExtraError(
             "prediction from a bundle of torch weights (export it where torch is, to do without)", "train"
         ) from error
-    return TorchEngine(load_bundle(folder).model, manifest.preprocessing, bfloat16=record is not None)
+    if device == "cuda" and not has_gpu():
+        raise SettingsError(f'the engine "{TORCH_CUDA}" needs a GPU that torch can use, and there is none here')
+    bfloat16 = record is not None
+    return TorchEngine(load_bundle(folder).model, manifest.preprocessing, device=device, bfloat16=bfloat16)
+
+
+def _open_cuda(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
+    return _open_torch(folder, manifest, None, device="cuda")
 
 
 def _open_onnx(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
@@ -149,6 +171,7 @@ def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[byt
 _OPENERS: dict[str, Callable[[Path, Manifest, VerifiedEngine | None], Engine]] = {
     TORCH: _open_torch,
     TORCH_BF16: _open_torch,
+    TORCH_CUDA: _open_cuda,
     ONNX: _open_onnx,
     ONNX_INT8: _open_onnx,
     OPENVINO: _open_openvino,

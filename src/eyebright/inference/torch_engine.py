@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from eyebright.bundle.engines import TORCH, TORCH_BF16
+from eyebright.bundle.engines import TORCH, TORCH_BF16, TORCH_CUDA
 from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
@@ -38,7 +41,12 @@ class TorchEngine:
         self._device = device
         scale, shift = preprocessing.scale_and_shift
         self._scale, self._shift = (torch.from_numpy(v).to(device).view(1, -1, 1, 1) for v in (scale, shift))
-        self.name = TORCH_BF16 if bfloat16 else TORCH
+        on_gpu = device.startswith("cuda")
+        self.name = TORCH_BF16 if bfloat16 else TORCH_CUDA if on_gpu else TORCH
+        # A GPU's convolutions would round float32 to 10 bits, and so answer otherwise than what was trained and saved.
+        self._exactly: Callable[[], AbstractContextManager[Any]] = (
+            partial(torch.backends.cudnn.flags, enabled=True, allow_tf32=False) if on_gpu else nullcontext
+        )
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels (N, C, S, S) -> logits (N, K)."""
@@ -50,6 +58,12 @@ class TorchEngine:
         given = images if images.flags.writeable else images.copy(order="K")  # torch warns of what it can't write to
         pixels = torch.from_numpy(given).to(device=self._device, memory_format=torch.channels_last)
         batch = (pixels.float() * self._scale + self._shift).to(self._type)
-        embedding = self._model.embed(batch)
-        logits: Tensor = self._model.head(embedding)
+        with self._exactly():
+            embedding = self._model.embed(batch)
+            logits: Tensor = self._model.head(embedding)
         return logits.float().cpu().numpy(), embedding.float().cpu().numpy()
+
+
+def has_gpu() -> bool:
+    """Whether there is a GPU that torch can use: of NVIDIA, or of AMD with a torch for ROCm."""
+    return torch.cuda.is_available()

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from eyebright.bundle.engines import LIBRARIES, TORCH, read_engines
+from eyebright.bundle.engines import LIBRARIES, TORCH, TORCH_CUDA, read_engines
 from eyebright.bundle.manifest import Architecture, Manifest, find_bundle, read_manifest
 from eyebright.data.decode import decode_anything
 from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples, read_unlabelled
 from eyebright.errors import BundleError, DataError, ImageError, printable
-from eyebright.inference.load import load
+from eyebright.inference.load import has_gpu, load
 from eyebright.jobs.predict import find_images
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.jobs.state import read_state
@@ -134,7 +134,10 @@ def _list_engines(bundle: Path, manifest: Manifest) -> tuple[list[str], list[str
     verified = {found.engine for found in read_engines(bundle, manifest)}
     engines, notes, lacking = [], [], []
     for engine, library in LIBRARIES.items():
-        if engine == TORCH or engine in verified:
+        if engine == TORCH_CUDA:
+            if has_gpu():
+                engines.append(engine)
+        elif engine == TORCH or engine in verified:
             if find_spec(library) is None:
                 notes.append(f"{engine} was left out: {library} is not installed")
             else:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.bundle.calibrated import read_calibration
-from eyebright.bundle.engines import TORCH, read_engines
+from eyebright.bundle.engines import UNEXPORTED, read_engines
 from eyebright.bundle.manifest import Manifest, find_bundle
 from eyebright.bundle.store import LoadedBundle, load_bundle
 from eyebright.calibration.novelty import unit_rows
@@ -215,7 +215,7 @@ def check_target(path: Path, count: int) -> str:
 def _note_engine(folder: Path, manifest: Manifest, engine: str | None) -> tuple[str, ...]:
     """That the answers may be others than those explained, where another engine gives them."""
     answered = engine or choose_engine(read_engines(find_bundle(folder), manifest))
-    if answered == TORCH:
+    if answered in UNEXPORTED:
         return ()
     return (
         f"Explained is what torch answers; {answered}, which predict uses here, may differ a little from it. With "

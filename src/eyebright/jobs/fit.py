@@ -21,7 +21,7 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import printable
 from eyebright.evaluation.label_sets_compare import AnyContestant
 from eyebright.evaluation.thresholds import MIDDLE
-from eyebright.inference.load import load
+from eyebright.inference.load import has_gpu, load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
@@ -194,7 +194,8 @@ def _follow(trained: TrainedNetwork) -> Predictor:
         files={},
         thresholds=_first_thresholds(trained),
     )
-    return Predictor(TorchEngine(trained.model, trained.preprocessing), manifest, _calibrate(trained))
+    engine = TorchEngine(trained.model, trained.preprocessing, device="cuda" if has_gpu() else "cpu")
+    return Predictor(engine, manifest, _calibrate(trained))
 
 
 def _provenance(trained: TrainedNetwork, prepared: Prepared, run: OpenRun) -> dict[str, Any]:

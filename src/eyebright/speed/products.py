@@ -13,12 +13,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from eyebright.bundle.engines import ONNX_INT8, OPENVINO, OPENVINO_INT8, TORCH_BF16
+from eyebright.bundle.engines import ONNX_INT8, OPENVINO, OPENVINO_INT8, TORCH_BF16, TORCH_CUDA
 from eyebright.inference.onnx_engine import threads_wanted
 from eyebright.processor import has_bfloat16
 from eyebright.speed.rounds import Way
 
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
+ELSEWHERE = "float32 on a GPU"  # of which no product is measured here
 SIDE = 1536
 
 
@@ -26,6 +27,8 @@ def find_type(engine: str) -> str:
     """The type of number that an engine computes in on this machine."""
     if engine in (ONNX_INT8, OPENVINO_INT8):
         return INT8
+    if engine == TORCH_CUDA:
+        return ELSEWHERE
     # OpenVINO takes bfloat16 by itself where the processor has it.
     return BFLOAT16 if engine == TORCH_BF16 or (engine == OPENVINO and has_bfloat16()) else FLOAT32
 

@@ -125,9 +125,6 @@ def resolve(
         last_size=training.last_size or _shrunk(recipe.last_size, recipe, data.image_size),
         balance=training.balance or _choose_balance(class_counts),
     )
-    if training.micro_batch == 0:
-        # BatchNorm that learns its statistics needs the whole batch; a pretrained network keeps those it has.
-        training = replace(training, micro_batch=min(training.batch_size, 8 if pretrained else training.batch_size))
     augmentation = settings.augmentation.filled(recipe.augmentation)
     return replace(settings, data=data, network=network, training=training, augmentation=augmentation)
 

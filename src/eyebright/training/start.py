@@ -26,6 +26,7 @@ from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 
 SIZES_PROBED = 64
+FEW = 8
 SMALLEST_BFLOAT16 = 32
 """In pixels. On smaller images the last stage of a network that halves five times convolves a single pixel, with a
 stride: most of a 3x3 kernel never meets it, and there oneDNN (torch 2.13, on a CPU) leaves the bfloat16 gradient of the
@@ -60,6 +61,22 @@ def choose_precision(settings: Settings, device: str, sides: Sequence[int]) -> s
     if device == "cpu" and settings.model != "cnn" and min(sides, default=SMALLEST_BFLOAT16) < SMALLEST_BFLOAT16:
         return "float32"
     return settings.training.precision or ("bfloat16" if computes_bfloat16(device) else "float32")
+
+
+def choose_micro_batch(settings: Settings, device: str, *, pretrained: bool) -> int:
+    """How many samples go through the network at once; a step is the same either way.
+
+    Args:
+        settings: resolved, but for this.
+        device: trained on.
+        pretrained: whether BatchNorm keeps the statistics it has; to learn new ones it needs the whole batch.
+    """
+    training = settings.training
+    if training.micro_batch:
+        return training.micro_batch
+    # A CPU is as fast on a few, which take less memory; a GPU would idle. Where its memory runs out, it is halved.
+    few = pretrained and not device.startswith("cuda")
+    return min(training.batch_size, FEW) if few else training.batch_size
 
 
 @contextmanager

@@ -74,14 +74,15 @@ class Stepper:
 
         def add(micro_batch: int) -> float:
             self._optimizer.zero_grad(set_to_none=True)
-            loss = 0.0
+            losses: list[torch.Tensor] = []
             for number, part in enumerate(batch.split(max(1, round(len(batch) / micro_batch)))):
                 torch.manual_seed(_seed(self._plan.seed, self.step, self._ranks.rank, number))
                 with torch.autocast(self._plan.device.split(":")[0], torch.bfloat16, enabled=self._plan.bfloat16):
                     share = self._objective(self._forward, part) * (len(part) / size)
                 torch.autograd.backward(share)
-                loss += float(share.detach())
-            return loss
+                losses.append(share.detach())
+            # Asked for once, when all is under way: each time, a GPU's queue would run empty.
+            return float(sum(torch.stack(losses).tolist()))
 
         loss = 0.0
         if len(batch):

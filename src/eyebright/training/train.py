@@ -38,6 +38,7 @@ from eyebright.training.settings import Settings
 from eyebright.training.start import (
     build_network,
     choose_device,
+    choose_micro_batch,
     choose_precision,
     choose_weights,
     fast_matmul,
@@ -221,7 +222,8 @@ def _set_up(
         class_counts=list(table.split("train").counts().values()),
     )
     precision = choose_precision(settings, device, list_sides(settings, pretrained=pretrained))
-    settings = replace(settings, training=replace(settings.training, precision=precision))
+    micro_batch = choose_micro_batch(settings, device, pretrained=pretrained)
+    settings = replace(settings, training=replace(settings.training, precision=precision, micro_batch=micro_batch))
     start = build_network(table, settings, source, progress)
     preprocessing = start.preprocessing
     # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from eyebright.data.sending import send_normalised
 from eyebright.training.choice import Validation
 from eyebright.training.memory import with_fewer
 from eyebright.training.work import Work
@@ -36,8 +37,8 @@ def validate(model: nn.Module, work: Work) -> Validation | None:
         found = []
         for start in range(0, len(some), size):
             squares = work.preprocessing.crop(work.squares[some[start : start + size]])
-            images = torch.from_numpy(work.preprocessing.normalise(squares))
-            found.append(model(images.to(device=work.device, memory_format=torch.channels_last)).float().cpu())
+            images = send_normalised(squares, work.preprocessing, work.device)
+            found.append(model(images.contiguous(memory_format=torch.channels_last)).float().cpu())
         return torch.cat(found)
 
     with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bfloat16):

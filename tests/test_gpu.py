@@ -1,0 +1,106 @@
+"""On a GPU the same as on a CPU, but for rounding. All of it is left out, and said so, where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from eyebright.data.augment import FINE_TUNING, augment
+from eyebright.data.sending import send, send_normalised
+from eyebright.embedding.embed import embed
+from eyebright.inference.load import load
+from eyebright.jobs.train import resume, train
+from eyebright.models.catalog import build_model
+from eyebright.preprocess import Preprocessing
+from eyebright.progress import SilentProgress
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use"),
+]
+
+PREPROCESSING = Preprocessing(image_size=32, resize=36)
+
+
+@pytest.fixture
+def squares() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.random.default_rng(0).integers(0, 256, (12, 36, 36, 3), dtype=np.uint8)
+
+
+class StopInTraining(SilentProgress):
+    """Asks to stop after two steps of training."""
+
+    stage = ""
+
+    def start(self, stage: str, total: int) -> None:
+        self.stage = stage
+
+    def advance(self, done: int, note: str = "") -> None:
+        self.stop_requested = self.stage == "training" and done == 2
+
+
+def test_pixels_arrive_as_they_are_normalised_here(squares: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    images = PREPROCESSING.crop(squares)
+    there = send_normalised(images, PREPROCESSING, "cuda")
+    assert there.is_contiguous(memory_format=torch.channels_last)
+    np.testing.assert_allclose(there.cpu().numpy(), PREPROCESSING.normalise(images), atol=1e-6)
+    np.testing.assert_array_equal(send(squares, "cuda").cpu().numpy(), squares)
+
+
+def test_images_are_changed_alike(squares: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    rows = np.arange(len(squares))
+    here, there = (
+        augment(squares, rows, PREPROCESSING, FINE_TUNING, seed=3, epoch=2, device=device) for device in ("cpu", "cuda")
+    )
+    difference = (there.cpu() - here).abs()
+    assert float(difference.mean()) < 1e-3
+    assert float(difference.max()) < 0.05  # a position that is rounded another way
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "cnn"])
+def test_embeddings_are_alike(name: str, squares: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    torch.manual_seed(0)
+    model = build_model(name, num_classes=2)
+    rows = np.arange(len(squares))
+    here, there = (
+        embed(model, squares, rows, PREPROCESSING, device=device, bfloat16=False) for device in ("cpu", "cuda")
+    )
+    cosines = (here * there).sum(axis=1) / (np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1))
+    assert cosines.min() > 0.9999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiled", [False, True])
+def test_what_is_trained_there_answers_alike_everywhere(bright_and_dark: Path, tmp_path: Path, compiled: bool) -> None:
+    run = train(
+        bright_and_dark,
+        model="resnet18",
+        out=tmp_path / "run",
+        overrides=[
+            'network.weights="none"',
+            "training.epochs=8",
+            "data.image_size=32",
+            f"training.compile={str(compiled).lower()}",
+        ],
+    )
+    assert run.report is not None
+    images = sorted(bright_and_dark.glob("*/*.png"))
+    assert load(run.folder).engine == "torch-cuda"
+    here, there = (load(run.folder, engine=engine).predict(images) for engine in ("torch", "torch-cuda"))
+    for one, other in zip(here, there, strict=True):
+        assert one.label == other.label
+        assert other.confidence == pytest.approx(one.confidence, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_a_training_that_was_stopped_there_goes_on(bright_and_dark: Path, tmp_path: Path) -> None:
+    overrides = ["training.epochs=4", "network.width=small"]
+    stopped = train(bright_and_dark, model="cnn", out=tmp_path / "run", overrides=overrides, progress=StopInTraining())
+    assert stopped.interrupted
+    finished = resume(tmp_path / "run")
+    assert not finished.interrupted
+    assert finished.report is not None
+    assert (tmp_path / "run" / "report.html").is_file()
