@@ -59,7 +59,7 @@ def test_a_part_that_fails_keeps_what_stood_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["decode", "training", "processes", "growth", "trained"])
+@pytest.mark.parametrize("part", ["decode", "training", "processes", "growth", "trained", "gpu"])
 def test_every_part_runs_on_tiny_inputs(part: str, tmp_path: Path) -> None:
     page = tmp_path / "bench.md"
     done = call("--quick", "--only", part, "--out", page)
