@@ -37,14 +37,22 @@ def test_crop_takes_the_largest_square_around_the_centre() -> None:
     assert Preprocessing(image_size=10, resize=10, fit="squash").square(image).min() == 0
 
 
-@pytest.mark.parametrize(("height", "width"), [(31, 50), (50, 31), (7, 90), (33, 34), (1, 5)])
-def test_crop_equals_resizing_the_box_around_the_centre(height: int, width: int) -> None:
-    image = noise(height, width)
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(31, 50), (50, 31), (7, 90), (33, 34), (1, 5), (375, 500), (333, 500), (500, 333), (40, 41), (200, 9), (121, 122)],
+)
+def test_crop_equals_resizing_the_box_around_the_centre(
+    height: int, width: int, turned: bool, interpolation: Any
+) -> None:
+    image = noise(width, height).swapaxes(0, 1) if turned else noise(height, width)
     cut = min(height, width)
     left, top = (width - cut) / 2, (height - cut) / 2  # halves of pixels where it does not come out even
     box = (left, top, left + cut, top + cut)
-    expected = Image.fromarray(image).resize((20, 20), Image.Resampling.BILINEAR, box=box)
-    assert np.array_equal(Preprocessing(image_size=16, resize=20, fit="crop").square(image), np.asarray(expected))
+    expected = Image.fromarray(image).resize((20, 20), Image.Resampling[interpolation.upper()], box=box)
+    p = Preprocessing(image_size=16, resize=20, fit="crop", interpolation=interpolation)
+    assert np.array_equal(p.square(image), np.asarray(expected))
 
 
 def test_an_image_of_the_right_size_is_left_as_it_is() -> None:

@@ -9,6 +9,7 @@ Shapes: N images, H x W pixels, C channels (1 or 3), R side after resizing, S si
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -23,6 +24,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+_REACH = {"bilinear": 1, "bicubic": 2}  # pixels on either side of a point that a filter looks at; more where it shrinks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +79,17 @@ class Preprocessing:
         """(H, W, 3) uint8 -> (R, R, C) uint8: resized, and cropped around the centre to a square."""
         height, width = image.shape[:2]
         side = self.resize
-        picture = Image.fromarray(image)
-        if self.channels == 1:
-            picture = picture.convert("L")
         if self.fit == "squash" or height == width:
-            box = None
+            picture, box = Image.fromarray(image), None
         else:
             # The largest square around the centre; resizing that box equals resize-then-crop, without the waste.
             cut = min(height, width)
-            left, top = (width - cut) / 2, (height - cut) / 2
+            reach = math.ceil(_REACH[self.interpolation] * max(1.0, cut / side)) + 1
+            picture, left = _without_sides(image, reach)
+            top = (height - cut) / 2
             box = (left, top, left + cut, top + cut)
+        if self.channels == 1:
+            picture = picture.convert("L")
         if picture.size != (side, side) or box is not None:
             picture = picture.resize((side, side), _FILTERS[self.interpolation], box=box)
         return np.asarray(picture, dtype=np.uint8).reshape(side, side, self.channels)
@@ -145,6 +148,25 @@ class Preprocessing:
             return cls(**plain)
         except (TypeError, ValueError) as error:
             raise DataError(f"preprocessing can't be read: {error}") from error
+
+
+def _without_sides(image: NDArray[np.uint8], reach: int) -> tuple[Image.Image, float]:
+    """(H, W, 3) for Pillow, where it is wide only its middle H columns and `reach` more on either side.
+
+    A resize never looks at the others: left out, they need not be copied, nor push the rest out of the processor's
+    caches, which spares a tenth of it. A tall image is left whole: Pillow 13 shrinks such a one in another order, which
+    would move its pixels by one.
+
+    Returns:
+        The image, and the left edge of its middle in it, which may lie between two pixels.
+    """
+    height, width = image.shape[:2]
+    left = (width - min(height, width)) / 2
+    first, last = max(0, math.floor(left) - reach), min(width, math.ceil(left) + height + reach)
+    if width <= height:
+        return Image.fromarray(image), left
+    values = np.ascontiguousarray(image).reshape(-1)[3 * first :]
+    return Image.frombuffer("RGB", (last - first, height), values, "raw", "RGB", 3 * width, 1), left - first
 
 
 def in_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
