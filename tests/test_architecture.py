@@ -79,6 +79,7 @@ WITHOUT_TORCH = (
 WITH_TORCH = (  # beside rooms that go without
     "eyebright.data.augment",
     "eyebright.data.mixing",
+    "eyebright.data.sending",
     "eyebright.data.loader",
     "eyebright.drawing.trace",
     "eyebright.drawing.recorder",

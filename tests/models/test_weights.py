@@ -23,10 +23,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from eyebright.errors import DownloadError, ModelError, WeightsError
-from eyebright.models import published, weights
+from eyebright.models import origins, published
 from eyebright.models.catalog import build_model
 from eyebright.models.protocol import Network
-from eyebright.models.weights import is_starter_installed, load_pretrained, read_imagenet_classes, read_imagenet_wnids
+from eyebright.models.published import is_starter_installed, read_imagenet_classes, read_imagenet_wnids
+from eyebright.models.weights import load_pretrained
 from eyebright.preprocess import Preprocessing
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -557,7 +558,7 @@ def test_published_weights_come_from_the_cache_without_a_network(
 
 
 def test_starter_weights_that_are_not_installed_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "is_starter_installed", lambda: False)
+    monkeypatch.setattr(origins, "is_starter_installed", lambda: False)
     with pytest.raises(WeightsError, match="pip install eyebright-weights"):
         load_pretrained("resnet50", "starter", num_classes=3)
 
@@ -581,7 +582,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> types.ModuleTyp
     package.path = lambda name: path  # type: ignore[attr-defined]
     package.sha256 = lambda name: digest  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "eyebright_weights", package)
-    monkeypatch.setattr(weights, "is_starter_installed", lambda: True)
+    monkeypatch.setattr(origins, "is_starter_installed", lambda: True)
     package.tensors = tensors  # type: ignore[attr-defined]
     return package
 

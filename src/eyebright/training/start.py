@@ -20,7 +20,8 @@ from eyebright.data.samples import SampleTable
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import DataError, ImageError, SettingsError, WeightsError, printable
 from eyebright.models.catalog import build_model, find_model
-from eyebright.models.weights import LoadedWeights, default_weights, load_pretrained
+from eyebright.models.published import default_weights
+from eyebright.models.weights import LoadedWeights, load_pretrained
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress
 from eyebright.training.settings import Settings
