@@ -3,10 +3,11 @@
 
     python bench/training.py [--model resnet50] [--batch 16] [--side 224] [--rounds 7]
 
-The ways take turns in an order of their own each round, on the same random images; medians of images a second are
-reported with their quartiles, and the ratio to the first way. The loop's overhead is the time of Eyebright's own loop
-over the same tensors, with its checks, averages and progress, against a bare loop of the same forward pass, backward
-pass, clipping and step.
+Each way has a process of its own, and they take turns in an order of their own each round, on the same random images;
+medians of images a second are reported with their quartiles, and the ratio to the first way. Eyebright's processes keep
+the memory that they free, as `eyebright train` does; "everyone's" leave that to the C library, as everyone does. The
+loop's overhead is the time of Eyebright's own loop over the same tensors, with its checks, averages and progress,
+against a bare loop of the same forward pass, backward pass, clipping and step.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import os
 import platform
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from eyebright.cli.allocator import keep_freed_memory
 from eyebright.data.loader import Batch
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.models.catalog import build_model
@@ -50,44 +56,75 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--way", type=int, help=argparse.SUPPRESS)  # given where a process of its own runs this file
     options = parser.parse_args()
-    torch.manual_seed(0)
-    images = torch.randn(options.batch, 3, options.side, options.side)
-    labels = torch.arange(options.batch) % CLASSES
+    if options.way is not None:
+        answer_rounds(list(WAYS.values())[options.way], options)
+        return
     about = {
         "machine": platform.processor() or platform.machine(),
         "cpus": os.cpu_count(),
         "load": os.getloadavg()[0],
         "torch": torch.__version__,
         "bfloat16": computes_bfloat16("cpu"),
-        **vars(options),
+        **{name: value for name, value in vars(options).items() if name != "way"},
     }
     print(", ".join(f"{name} {value}" for name, value in about.items()))
-    ways = {
-        "eager float32 NCHW, AdamW": plain_way(network(options.model), images, labels, torch.contiguous_format, False),
-        "the same, channels last": plain_way(network(options.model), images, labels, torch.channels_last, False),
-        "the same, in bfloat16": plain_way(network(options.model), images, labels, torch.channels_last, True),
-        "Eyebright's loop": our_way(options.model, images, labels, MICRO_BATCH),
-        "a bare loop of the same steps": bare_way(options.model, images, labels),
-    }
-    times: dict[str, list[float]] = {way: [] for way in ways}
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
     chance = random.Random(0)
-    for number in range(options.rounds + 1):
-        order = list(ways)
-        chance.shuffle(order)
-        for way in order:
-            began = time.perf_counter()
-            ways[way](STEPS)
-            if number:  # the first is to warm up
-                times[way].append((time.perf_counter() - began) / STEPS)
-    first = statistics.median(times["eager float32 NCHW, AdamW"])
+    with ExitStack() as stack:
+        workers = {way: stack.enter_context(start_worker(number)) for number, way in enumerate(WAYS)}
+        for number in range(options.rounds + 1):
+            order = list(WAYS)
+            chance.shuffle(order)
+            for way in order:
+                taken = workers[way]()
+                if number:  # the first is to warm up
+                    times[way].append(taken / STEPS)
+    first = statistics.median(times[FIRST])
     print("\n| way | images a second (quartiles) | times the first |\n|---|---|---|")
     for way, seconds in times.items():
         rates = find_rates(seconds, options.batch)
         ratio = first / statistics.median(seconds)
         print(f"| {way} | {rates.median:.1f} ({rates.low:.1f} to {rates.high:.1f}) | {ratio:.2f} |")
-    ratios = [a / b - 1 for a, b in zip(times["Eyebright's loop"], times["a bare loop of the same steps"], strict=True)]
+    ratios = [a / b - 1 for a, b in zip(times[OURS], times[BARE], strict=True)]
     print(f"\nThe loop's overhead: {100 * statistics.median(ratios):.1f} % (median of {len(ratios)} rounds)")
+
+
+@contextmanager
+def start_worker(way: int) -> Iterator[Callable[[], float]]:
+    """A process that takes `STEPS` steps of one way each time it is asked, and tells how many seconds they took."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--way", str(way)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        asked, told = process.stdin, process.stdout
+
+        def take_steps() -> float:
+            asked.write("go\n")
+            asked.flush()
+            line = told.readline()
+            if not line:
+                raise SystemExit(f"the process of way {way} has ended")
+            return float(line)
+
+        try:
+            yield take_steps
+        finally:
+            asked.close()
+
+
+def answer_rounds(way: Way, options: argparse.Namespace) -> None:
+    """In a process of its own: for each line that comes in, some steps, and a line with the seconds they took."""
+    if way.keeps_memory:
+        keep_freed_memory()
+    torch.manual_seed(0)
+    images = torch.randn(options.batch, 3, options.side, options.side)
+    run = way.build(options.model, images, torch.arange(options.batch) % CLASSES)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        run(STEPS)
+        print(time.perf_counter() - began, flush=True)
 
 
 def network(name: str) -> nn.Module:
@@ -201,6 +238,29 @@ def batch_of(images: Tensor, labels: Tensor) -> Batch:
     """The images channels last, and one-hot targets."""
     targets = F.one_hot(labels, CLASSES).float()
     return Batch(images=images.to(memory_format=torch.channels_last), targets=targets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How to take steps."""
+
+    build: Callable[[str, Tensor, Tensor], Callable[[int], None]]
+    """The network's name, images and labels -> what takes so many steps."""
+    keeps_memory: bool = False
+
+
+def _plain(layout: torch.memory_format, low: bool) -> Way:
+    return Way(build=lambda name, images, labels: plain_way(network(name), images, labels, layout, low))
+
+
+FIRST, OURS, BARE = "eager float32 NCHW, AdamW", "Eyebright's loop", "a bare loop of the same steps"
+WAYS = {
+    FIRST: _plain(torch.contiguous_format, False),
+    "the same, channels last": _plain(torch.channels_last, False),
+    "the same, in bfloat16": _plain(torch.channels_last, True),
+    OURS: Way(build=lambda name, images, labels: our_way(name, images, labels, MICRO_BATCH), keeps_memory=True),
+    BARE: Way(build=bare_way, keeps_memory=True),
+}
 
 
 if __name__ == "__main__":

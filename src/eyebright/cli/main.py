@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from eyebright import __version__
+from eyebright.cli.allocator import keep_freed_memory
 from eyebright.cli.bench import bench
 from eyebright.cli.cache import cache
 from eyebright.cli.check import check
@@ -20,6 +21,7 @@ from eyebright.cli.use import evaluate, export, predict
 from eyebright.errors import EyebrightError, MissingExtraError
 
 INTERRUPTED = 130
+TRAINING = frozenset({"demo", "train", "compare"})
 TRACEBACK_VARIABLE = "EYEBRIGHT_TRACEBACK"
 
 
@@ -50,8 +52,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code; no traceback is shown unless $EYEBRIGHT_TRACEBACK is set."""
     from eyebright.cli.terminal import print_error
 
+    given = sys.argv[1:] if arguments is None else arguments
+    if TRAINING.intersection(given[:1]):
+        keep_freed_memory()
     try:
-        code = cli.main(args=arguments, prog_name="eyebright", standalone_mode=False)
+        code = cli.main(args=given, prog_name="eyebright", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
