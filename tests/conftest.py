@@ -13,6 +13,10 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 # Before torch is imported anywhere: small networks are faster with one thread, and the machine may be busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests see no GPU: many are about the CPU, and hold what a GPU does not, bit for bit. `tests/test_gpu.py` is about it:
+# TESTS_SEE_GPU=1 python -m pytest -n 0 -m gpu
+if not os.environ.get("TESTS_SEE_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Nothing that a developer has set at home may change what the tests see.
 for name in [name for name in os.environ if name.startswith("EYEBRIGHT_")]:
     del os.environ[name]

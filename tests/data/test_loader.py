@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,6 +126,23 @@ def test_a_teacher_is_heard_on_the_side_that_is_shown() -> None:
         expected = torch.from_numpy(TAUGHT[mirrored.astype(int), rows.numpy()])
         assert torch.equal(batch.taught, expected)
         assert 0 < mirrored.sum() < len(rows)
+
+
+def test_a_batch_for_which_a_gpu_had_no_room_is_prepared_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = epoch_of(BATCHES, 1)
+    plain = Batches._batch
+    refused: list[str] = []
+
+    def batch(self: Batches, *given: Any) -> Batch:
+        thread = threading.current_thread().name
+        if thread.startswith("augment") and len(refused) < 3:
+            refused.append(thread)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(self, *given)
+
+    monkeypatch.setattr(Batches, "_batch", batch)
+    assert epoch_of(replace(BATCHES, workers=2), 1) == expected
+    assert len(refused) == 3
 
 
 def test_a_batch_is_split_into_runs_of_neighbours() -> None:

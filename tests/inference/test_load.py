@@ -91,7 +91,11 @@ def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_was_asked_for(
     monkeypatch.setattr(torch_engine, "TorchEngine", build)
     for engine in (None, "torch-cuda", "torch"):
         load(run, engine=engine)
-    assert devices == ["cuda", "cuda", "cpu"]
+    for device in ("cpu", "cuda:1"):
+        load(run, device=device)
+    assert devices == ["cuda", "cuda", "cpu", "cpu", "cuda:1"]
+    with pytest.raises(SettingsError, match="an engine or a device"):
+        load(run, engine="onnx", device="cpu")
 
 
 def test_a_run_and_the_bundle_in_it_are_the_same_classifier(run: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from eyebright.distributed.ranks import Ranks
 from eyebright.errors import BundleError, MissingExtraError, SettingsError
 from eyebright.jobs import runs
 from eyebright.jobs.teach import teacher_of
@@ -43,7 +44,7 @@ def test_a_teacher_says_of_each_image_and_its_mirror_what_it_would_predict(run: 
     from eyebright.data.sources import read_samples
 
     settings = load_settings(Settings, overrides=[f"training.teacher={json.dumps(str(run.folder))}"])
-    teach = teacher_of(settings, SilentProgress())
+    teach = teacher_of(settings, Ranks(), SilentProgress())
     assert teach is not None
     table = read_samples(photos).take([0, 20, 40])
     taught = teach(table)

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from eyebright.training.memory import is_out_of_memory
+
 CAPPED = """
 import json, resource, sys
 import torch
@@ -68,3 +70,15 @@ def test_when_the_system_refuses_memory_fewer_images_run_at_once_and_the_gradien
     for capped in (little, least):
         assert capped[1] == pytest.approx(plenty[1], rel=1e-6)
         assert capped[2] == pytest.approx(plenty[2], rel=1e-4, abs=1e-6)
+
+
+def test_what_a_gpu_and_its_libraries_say_when_memory_is_used_up_is_known() -> None:
+    said = (
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+    )
+    assert all(is_out_of_memory(RuntimeError(words)) for words in said)
+    assert not is_out_of_memory(RuntimeError("CUDA error: no kernel image is available for execution on the device"))

@@ -132,7 +132,8 @@ def augment(
     if preprocessing.image_size > SHRINK_BEYOND * side:
         # Sampling at single points would alias; what is left is still finer than what the network sees.
         shrunk = [math.ceil(pixels.shape[-1] * SHRINK_TO * side / preprocessing.image_size)] * 2
-        pixels = F.interpolate(pixels, size=shrunk, mode="bilinear", antialias=True)
+        # A GPU shrinks no bytes.
+        pixels = F.interpolate(pixels.float() if pixels.is_cuda else pixels, shrunk, mode="bilinear", antialias=True)
     images = _place(pixels.to(torch.float32), side, preprocessing, settings, between)
     if settings.light:
         contrast = 1 + between(-settings.light, settings.light, 6)
@@ -153,7 +154,6 @@ def _place(
     images: Tensor, side: int, preprocessing: Preprocessing, settings: AugmentationSettings, between: Between
 ) -> Tensor:
     """Crop, stretch, turn, mirror and move, in one resampling: (N, C, R, R) -> (N, C, S, S)."""
-    count, channels = images.shape[:2]
     zoomed = 1 - between(0.0, settings.zoom, 0)
     stretch = torch.exp(between(-1.0, 1.0, 1) * math.log1p(settings.stretch))
     mirror = torch.ones_like(zoomed)
@@ -171,15 +171,22 @@ def _place(
         # Whole pixels: a small image must not be blurred only to be moved.
         step = 2 / side
         across, down = torch.round(across / step) * step, torch.round(down / step) * step
-    matrix = torch.stack(
+    # Not by `affine_grid`: on a GPU that may be a product of matrices with 10 bits, too few for a position.
+    centres = (torch.arange(side, device=images.device, dtype=torch.float32) + 0.5) * (2 / side) - 1
+    x, y = centres[None, None, :], centres[None, :, None]
+    grid = torch.stack(
         [
-            torch.stack([cos * width * mirror, -sin * height, across], dim=1),
-            torch.stack([sin * width * mirror, cos * height, down], dim=1),
+            _each(cos * width * mirror) * x - _each(sin * height) * y + _each(across),
+            _each(sin * width * mirror) * x + _each(cos * height) * y + _each(down),
         ],
-        dim=1,
+        dim=-1,
     )
-    grid = F.affine_grid(matrix, [count, channels, side, side], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _each(values: Tensor) -> Tensor:
+    """(N,) -> (N, 1, 1)"""
+    return values[:, None, None]
 
 
 def _recolour(images: Tensor, colour: float, between: Between) -> Tensor:

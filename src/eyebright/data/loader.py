@@ -85,16 +85,16 @@ class Batches:
             for whole in wholes:
                 yield self._batch(number, draws[whole], rows[whole]), len(whole)
             return
-        waiting: deque[tuple[Future[Batch], int]] = deque()
+        waiting: deque[tuple[Future[Batch], NDArray[np.int64]]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="augment")
         try:
             for whole in wholes:
-                waiting.append((pool.submit(self._batch, number, draws[whole], rows[whole]), len(whole)))
+                waiting.append((pool.submit(self._batch, number, draws[whole], rows[whole]), whole))
                 if len(waiting) > self.workers:
-                    future, size = waiting.popleft()
-                    yield future.result(), size
-            for future, size in waiting:
-                yield future.result(), size
+                    future, due = waiting.popleft()
+                    yield self._wait(future, number, draws[due], rows[due]), len(due)
+            for future, due in waiting:
+                yield self._wait(future, number, draws[due], rows[due]), len(due)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -112,6 +112,15 @@ class Batches:
         draws = drawn + (np.arange(count) - _first_places(drawn)) * len(self.squares)
         order = np.argsort(draw_uniform(self.seed, number, draws, _ORDER), kind="stable")
         return draws[order], drawn[order]
+
+    def _wait(self, future: Future[Batch], number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
+        """What a thread has prepared; prepared once more where it found no room on the GPU beside a backward pass."""
+        try:
+            return future.result()
+        except torch.OutOfMemoryError:
+            pass  # the error holds on to what was made so far, and must be gone before there is room again
+        torch.cuda.empty_cache()
+        return self._batch(number, draws, rows)
 
     def _batch(self, number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
         """This process's share of one batch."""

@@ -38,7 +38,7 @@ def embed(
     rows: NDArray[np.int64],
     preprocessing: Preprocessing,
     *,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     device: str = "cpu",
     bfloat16: bool | None = None,
     ranks: Ranks | None = None,
@@ -53,7 +53,8 @@ def embed(
         squares: (N, R, R, C) uint8.
         rows: (M,) which of them, in which order.
         preprocessing: crops and normalises.
-        batch_size: how many images run at once; another number changes results by rounding only.
+        batch_size: how many images run at once; another number changes results by rounding only. By default 32, and
+            on a GPU 256.
         device: a torch device.
         bfloat16: whether to compute in it; None where the processor does.
         ranks: the processes that look together: each takes whole batches, so the result is the same bit for bit.
@@ -71,6 +72,8 @@ def embed(
         so_far = EmbeddingsSoFar(embeddings=np.zeros((len(rows), backbone.embedding_width), dtype=np.float32))
     if bfloat16 is None:
         bfloat16 = computes_bfloat16(device)
+    if batch_size is None:
+        batch_size = 256 if device.startswith("cuda") else 32
     together = batch_size * ranks.size
     progress.start("looking at the images", len(rows))
     with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bfloat16):

@@ -35,6 +35,7 @@ def load(
     path: str | Path,
     *,
     engine: str | None = None,
+    device: str | None = None,
     error_rate: float = Promises.error_rate,
     coverage: float = Promises.coverage,
     sets: str = Promises.sets,
@@ -49,6 +50,8 @@ def load(
     Args:
         path: the folder that training wrote, or the bundle inside it.
         engine: "torch", "torch-bf16", "torch-cuda", "onnx", "onnx-int8", "openvino", "openvino-int8" or "executorch".
+        device: where torch in float32 computes, such as "cpu" or "cuda:1"; for a process that will fork, "cpu". With
+            one, and without an `engine`, torch is taken.
         error_rate: answers are called unsure until no more than this share of the others is wrong.
         coverage: how often the set of a prediction is to hold the true class.
         sets: how sets are made, "lac" (smallest) or "raps" (larger for harder images).
@@ -64,9 +67,14 @@ def load(
         raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, LIBRARIES)}')
     manifest = read_manifest(folder, files=False)
     verified = read_engines(folder, manifest)
-    chosen = choose_engine(verified) if engine is None else engine
-    if engine is None and chosen == TORCH and has_gpu():
-        chosen = TORCH_CUDA
+    if device is not None:
+        if engine is not None:
+            raise SettingsError("give an engine or a device; a device is for torch in float32")
+        chosen = TORCH_CUDA if device.startswith("cuda") else TORCH
+    else:
+        chosen = choose_engine(verified) if engine is None else engine
+        if engine is None and chosen == TORCH and has_gpu():
+            chosen = TORCH_CUDA
     record = next((found for found in verified if found.engine == chosen), None)
     if record is None and chosen not in UNEXPORTED:
         kind = f"--to {chosen.removesuffix('-bf16').replace('-int8', ' --int8')}"
@@ -74,6 +82,9 @@ def load(
     calibration = read_calibration(folder, manifest)
     if calibration is not None:
         calibration = calibration.promising(promises)
+    if chosen in UNEXPORTED:
+        usual = "cuda" if chosen == TORCH_CUDA else "cpu"
+        return Predictor(_open_torch(folder, manifest, None, device=device or usual), manifest, calibration)
     return Predictor(_OPENERS[chosen](folder, manifest, record), manifest, calibration)
 
 
@@ -112,14 +123,10 @@ def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None,
         raise MissingExtraError(
             "prediction from a bundle of torch weights (export it where torch is, to do without)", "train"
         ) from error
-    if device == "cuda" and not has_gpu():
+    if device.startswith("cuda") and not has_gpu():
         raise SettingsError(f'the engine "{TORCH_CUDA}" needs a GPU that torch can use, and there is none here')
     bfloat16 = record is not None
     return TorchEngine(load_bundle(folder).model, manifest.preprocessing, device=device, bfloat16=bfloat16)
-
-
-def _open_cuda(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
-    return _open_torch(folder, manifest, None, device="cuda")
 
 
 def _open_onnx(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
@@ -169,9 +176,7 @@ def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[byt
 
 
 _OPENERS: dict[str, Callable[[Path, Manifest, VerifiedEngine | None], Engine]] = {
-    TORCH: _open_torch,
     TORCH_BF16: _open_torch,
-    TORCH_CUDA: _open_cuda,
     ONNX: _open_onnx,
     ONNX_INT8: _open_onnx,
     OPENVINO: _open_openvino,

@@ -21,7 +21,7 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import printable
 from eyebright.evaluation.label_sets_compare import AnyContestant
 from eyebright.evaluation.thresholds import MIDDLE
-from eyebright.inference.load import has_gpu, load
+from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
@@ -37,6 +37,7 @@ from eyebright.speed.costs import measure_latency, watch_memory
 from eyebright.training.checkpoint import Checkpoints
 from eyebright.training.history import EpochRecord, HistoryWriter, find_kept
 from eyebright.training.settings import Settings
+from eyebright.training.start import find_answering_device
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
 from eyebright.training.work import Watch
@@ -90,7 +91,7 @@ def fit_network(
             settings,
             keeper=keeper,
             ranks=ranks,
-            teach=teacher_of(settings, progress),
+            teach=teacher_of(settings, ranks, progress),
             watch=None if watch is None else Watch(settings=watch.keep_settings, history=watch.keep_history),
             digests=prepared.digests,
             progress=progress,
@@ -104,7 +105,8 @@ def fit_network(
             run.interrupt()
         return None
     bundle = None if run is None else run.folder / runs.BUNDLE
-    predictor = _follow(trained) if bundle is None else load(bundle)
+    device = find_answering_device(settings, ranks)
+    predictor = _follow(trained, device) if bundle is None else load(bundle, device=device)
     predictor.warm_up()
     sharded = ShardedPredictor(predictor, ranks)
     with watch_memory() as predicting_memory:
@@ -184,7 +186,7 @@ def _calibrate(trained: TrainedNetwork) -> Calibration | None:
     return calibrate(held.logits, held.labels, embeddings=held.embeddings, references=held.references)
 
 
-def _follow(trained: TrainedNetwork) -> Predictor:
+def _follow(trained: TrainedNetwork, device: str) -> Predictor:
     """The classifier on a rank that has no bundle."""
     manifest = Manifest(
         architecture=trained.architecture,
@@ -194,7 +196,7 @@ def _follow(trained: TrainedNetwork) -> Predictor:
         files={},
         thresholds=_first_thresholds(trained),
     )
-    engine = TorchEngine(trained.model, trained.preprocessing, device="cuda" if has_gpu() else "cpu")
+    engine = TorchEngine(trained.model, trained.preprocessing, device=device)
     return Predictor(engine, manifest, _calibrate(trained))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from datetime import datetime
 from importlib import metadata
 
@@ -23,13 +24,16 @@ def list_versions() -> dict[str, str]:
 
 
 def describe_machine() -> str:
-    """Processor, cores and memory in words, as far as the system tells; no names, no addresses."""
+    """Processor, cores, memory and a GPU in use, in words, as far as the system tells; no names, no addresses."""
     parts = [_processor(), f"{os.cpu_count() or 1} cores"]
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         parts.append(f"{memory / 2**30:.0f} GiB")
     except (ValueError, OSError, AttributeError):
         pass
+    torch = sys.modules.get("torch")  # where it is not loaded, no GPU is in use
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        parts.append(torch.cuda.get_device_name())
     return ", ".join([*parts, f"{platform.system()}"])
 
 

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from eyebright.data.cache import iter_squares
 from eyebright.data.samples import SampleTable
+from eyebright.distributed.ranks import Ranks
 from eyebright.errors import SettingsError, printable
 from eyebright.inference.load import load
 from eyebright.inference.predictor import BATCH_SIZE
 from eyebright.progress import Progress
 from eyebright.training.settings import Settings
+from eyebright.training.start import find_answering_device
 from eyebright.training.train import Teach
 
 
-def teacher_of(settings: Settings, progress: Progress) -> Teach | None:
+def teacher_of(settings: Settings, ranks: Ranks, progress: Progress) -> Teach | None:
     """The teacher that the settings name, if any.
 
     Raises:
@@ -29,7 +31,8 @@ def teacher_of(settings: Settings, progress: Progress) -> Teach | None:
     if not settings.training.teacher:
         return None
     path = settings.training.teacher
-    predictor = load(Path(path), engine="torch")  # the network itself, not an export of it
+    # The network itself, not an export of it, where the pupil is trained.
+    predictor = load(Path(path), device=find_answering_device(settings, ranks))
 
     def teach(table: SampleTable) -> NDArray[np.float32]:
         """(2, N, K) logits up to a constant of each row: of every image, and of its mirror image.

@@ -161,7 +161,8 @@ def _choose_workers(wanted: int, device: str) -> int:
 def _choose_objective(work: Work, taught: bool) -> Objective:
     steering = work.settings.training
     kind = BinaryCrossEntropy if work.several_labels else CrossEntropy
-    labels = kind(steering.label_smoothing, work.class_weights)
+    weights = None if work.class_weights is None else work.class_weights.to(work.device)
+    labels = kind(steering.label_smoothing, weights)
     return Distillation(labels, steering.teacher_share, steering.temperature) if taught else labels
 
 

@@ -1,6 +1,6 @@
 """The one training loop, read from top to bottom. It is given everything and knows no data, network or metric.
 
-Going on from any of its checkpoints gives the same weights, bit for bit, as never having stopped.
+On a CPU, going on from any of its checkpoints gives the same weights, bit for bit, as never having stopped.
 """
 
 from __future__ import annotations

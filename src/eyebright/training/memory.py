@@ -11,6 +11,13 @@ from eyebright.errors import EyebrightError
 
 T = TypeVar("T")
 
+_SIGNS = (
+    *("can't allocate memory", "out of memory", "not enough memory"),
+    # A GPU's libraries find no room for what they work with.
+    *("cudnn_status_alloc_failed", "cublas_status_alloc_failed", "unable to find an engine to execute"),
+    "unable to find a valid cudnn algorithm",
+)
+
 
 class TooLittleMemoryError(EyebrightError):
     """Not even one sample fits into memory."""
@@ -53,4 +60,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     words = str(error).lower()
-    return "can't allocate memory" in words or "out of memory" in words or "not enough memory" in words
+    return any(sign in words for sign in _SIGNS)

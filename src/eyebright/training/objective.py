@@ -46,7 +46,8 @@ class CrossEntropy:
 
     label_smoothing: float = 0.0
     class_weights: Tensor | None = None
-    """(K,) how much each class counts; 1 on average over the samples, so that the learning rate keeps its meaning."""
+    """(K,) how much each class counts; 1 on average over the samples, so that the learning rate keeps its meaning. On
+    the device of the batches."""
 
     def __call__(self, model: nn.Module, batch: LabelledBatch) -> Tensor:
         return self.loss(model(batch.images).float(), batch.targets)
@@ -55,7 +56,7 @@ class CrossEntropy:
         """(B, K) and (B, K) -> scalar."""
         losses = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="none")
         if self.class_weights is not None:
-            losses = losses * (targets @ self.class_weights.to(targets.device))
+            losses = losses * (targets * self.class_weights).sum(dim=1)
         return losses.mean()
 
 
@@ -75,9 +76,8 @@ class BinaryCrossEntropy:
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """(B, K) and (B, K) -> scalar."""
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
         smooth = targets * (1 - self.label_smoothing) + self.label_smoothing / 2
-        return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weights)
+        return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=self.class_weights)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ Shapes: N samples, R side of the cached square, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from eyebright.data.cache import Squares
 from eyebright.data.decode import decode, decode_array
 from eyebright.data.samples import SampleTable
+from eyebright.distributed.ranks import Ranks
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import DataError, ImageError, SettingsError, WeightsError, printable
 from eyebright.models.catalog import build_model, find_model
@@ -51,6 +51,22 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
+def find_device(settings: Settings, ranks: Ranks) -> str:
+    """The device that this process trains on: of several with GPUs, each has its own.
+
+    Raises:
+        SettingsError: see `choose_device`.
+    """
+    device = choose_device(settings.training.device)
+    return ranks.device if device.startswith("cuda") and ranks.size > 1 else device
+
+
+def find_answering_device(settings: Settings, ranks: Ranks) -> str:
+    """Where this process asks trained networks: on its GPU, or on the CPU."""
+    device = find_device(settings, ranks)
+    return device if device.startswith("cuda") else "cpu"
+
+
 def choose_precision(settings: Settings, device: str, sides: Sequence[int]) -> str:
     """What the forward pass computes in.
 
@@ -78,20 +94,6 @@ def choose_micro_batch(settings: Settings, device: str, *, pretrained: bool) -> 
     # A CPU is as fast on a few, which take less memory; a GPU would idle. Where its memory runs out, it is halved.
     few = pretrained and not device.startswith("cuda")
     return min(training.batch_size, FEW) if few else training.batch_size
-
-
-@contextmanager
-def fast_matmul(device: str) -> Iterator[None]:
-    """Lets a GPU multiply float32 in TensorFloat-32 inside the block, which costs no accuracy that matters here."""
-    if not device.startswith("cuda"):
-        yield
-        return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def choose_weights(settings: Settings) -> str | None:

@@ -72,7 +72,7 @@ class Stepper:
             What this process's share adds to the batch's mean loss, and how long the gradient was.
         """
 
-        def add(micro_batch: int) -> float:
+        def add(micro_batch: int) -> torch.Tensor:
             self._optimizer.zero_grad(set_to_none=True)
             losses: list[torch.Tensor] = []
             for number, part in enumerate(batch.split(max(1, round(len(batch) / micro_batch)))):
@@ -81,10 +81,9 @@ class Stepper:
                     share = self._objective(self._forward, part) * (len(part) / size)
                 torch.autograd.backward(share)
                 losses.append(share.detach())
-            # Asked for once, when all is under way: each time, a GPU's queue would run empty.
-            return float(sum(torch.stack(losses).tolist()))
+            return torch.stack(losses).double().sum()
 
-        loss = 0.0
+        loss = torch.zeros((), dtype=torch.float64)
         if len(batch):
             loss, self.micro_batch = with_fewer(add, self.micro_batch, self._say_fewer)
         else:
@@ -95,7 +94,10 @@ class Stepper:
                 if parameter.grad is None:  # no sample of this batch fell to this process
                     parameter.grad = torch.zeros_like(parameter)
             self._ranks.add([parameter.grad for parameter in trained if parameter.grad is not None])
-        return loss, float(nn.utils.clip_grad_norm_(self._model.parameters(), CLIP))
+        length = nn.utils.clip_grad_norm_(self._model.parameters(), CLIP)
+        # Asked for once, when all is under way: each time, a GPU's queue runs empty.
+        added, how_long = torch.stack([loss.to(length.device), length.double()]).tolist()
+        return added, how_long
 
     def _say_fewer(self, micro_batch: int) -> None:
         self._progress.warn(
