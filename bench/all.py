@@ -6,7 +6,8 @@
 `make bench` sets up the peers and calls it. What a part prints replaces what stands between its markers in the file;
 what people wrote around them stays, and a part without markers is put at the end. A part that fails keeps what stood
 there, and the command ends with an error. --quick runs every part on tiny inputs, to see that it works: its figures
-say nothing, and it refuses to write them over docs/bench.md.
+say nothing, and it refuses to write them into docs/. --out is for a machine of another kind, which gets a page of its
+own, such as docs/bench-avx2.md, and a picture beside it.
 """
 
 from __future__ import annotations
@@ -140,8 +141,8 @@ def main() -> int:
     wanted = options.only.split(",") if options.only else names
     if unknown := sorted(set(wanted) - set(names)):
         parser.error(f"there is no part {', '.join(unknown)}; there are {', '.join(names)}")
-    if options.quick and options.out.resolve() == PAGE:
-        parser.error("what --quick measures is not fit for docs/bench.md; give another --out")
+    if options.quick and options.out.resolve().parent == PAGE.parent:
+        parser.error(f"what --quick measures is not fit for docs/{options.out.name}; give another --out")
     before = os.getloadavg()[0]
     if before > BUSY and not options.quick:
         print(f"The machine is busy (load {before:.1f}): wait until it is idle, or figures are no good.", flush=True)

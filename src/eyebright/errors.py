@@ -42,12 +42,14 @@ class MissingExtraError(SettingsError):
     Args:
         what: what was asked for, such as "training".
         extra: the extra that brings it, such as "train".
+        reason: why what is installed does not serve, if it is; such as two versions that do not fit.
     """
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs packages that are not installed; install them with: pip install 'eyebright[{extra}]'"
+    def __init__(self, what: str, extra: str, reason: str = "") -> None:
+        lacks = (
+            f"needs other packages than are installed ({reason})" if reason else "needs packages that are not installed"
         )
+        super().__init__(f"{what} {lacks}; install them with: pip install 'eyebright[{extra}]'")
 
 
 class DataError(EyebrightError):

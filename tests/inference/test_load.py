@@ -4,6 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from eyebright.bundle.sealed import hash_file
 from eyebright.bundle.store import describe_architecture, load_bundle, save_bundle
 from eyebright.calibration.calibrate import calibrate
 from eyebright.calibration.calibration import Calibration
-from eyebright.errors import BundleError, SettingsError
+from eyebright.errors import BundleError, MissingExtraError, SettingsError
 from eyebright.inference import torch_engine
+from eyebright.inference.executorch_engine import import_runtime
 from eyebright.inference.load import load
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
@@ -192,3 +194,10 @@ def test_an_engine_outside_the_bundle_is_not_opened(run: Path) -> None:
     for engine in (None, "onnx", "torch"):
         with pytest.raises(BundleError, match=r"lists \.\./outside\.onnx, which is no plain file name; don't trust it"):
             load(run, engine=engine)
+
+
+def test_an_executorch_that_does_not_fit_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "executorch", ModuleType("executorch"))
+    monkeypatch.setitem(sys.modules, "executorch.runtime", ModuleType("executorch.runtime"))
+    with pytest.raises(MissingExtraError, match=r"ExecuTorch needs other packages than are installed \(cannot import"):
+        import_runtime()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from eyebright.bundle.engines import EXECUTORCH
 from eyebright.bundle.manifest import WEIGHTS, Manifest
-from eyebright.errors import BundleError, MissingExtraError
+from eyebright.errors import BundleError, MissingExtraError, printable
 
 ABOUT, FORWARD = "about", "forward"
 """The program's methods: one says, as JSON, what it is; the other takes pixels and gives logits and embedding."""
@@ -97,7 +97,8 @@ def import_runtime() -> Any:
         with _quiet():
             from executorch.runtime import Runtime
     except ImportError as error:
-        raise MissingExtraError("ExecuTorch", "executorch") from error
+        reason = "" if isinstance(error, ModuleNotFoundError) else printable(str(error).partition("\n")[0])[:200]
+        raise MissingExtraError("ExecuTorch", "executorch", reason) from error
     return Runtime
 
 
