@@ -84,6 +84,7 @@ def test_a_network_that_learns_from_nothing_gets_light_augmentation_unless_anoth
 def test_the_cnn_is_deep_where_there_is_time_for_it(effort: str, short_side: int, width: str, lr: float) -> None:
     found = resolve(Settings(model="cnn", effort=effort), pretrained=False, short_side=short_side, num_train=9000)
     assert (found.network.width, found.training.lr) == (width, lr)
+    assert found.network.dropout == (0.5 if width == "deep" else 0.3)
 
 
 def test_the_cnn_keeps_the_width_that_was_asked_for_or_comes_with_its_weights() -> None:

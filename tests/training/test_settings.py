@@ -17,6 +17,8 @@ from eyebright.training.settings import Settings
         {"training": {"lr": -0.1}},
         {"training": {"warmup": 1.0}},
         {"training": {"label_smoothing": 1.0}},
+        {"network": {"dropout": 1.0}},
+        {"network": {"dropout": -0.5}},
         {"training": {"layer_decay": 1.5}},
         {"training": {"optimiser": "adam"}},
         {"training": {"balance": "wieghts"}},

@@ -8,10 +8,11 @@ import torch
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import SettingsError
 from eyebright.models.catalog import build_model
+from eyebright.models.cnn import CNN
 from eyebright.models.layers import lay_channels_last
 from eyebright.training.epochs import train_with_frozen_statistics
 from eyebright.training.settings import OptimiserSettings, Settings
-from eyebright.training.start import choose_device, choose_micro_batch, choose_precision
+from eyebright.training.start import choose_device, choose_micro_batch, choose_precision, set_dropout
 
 
 def test_fine_tuning_leaves_the_statistics_of_batch_norm_alone_but_learns_its_weights() -> None:
@@ -32,6 +33,15 @@ def test_a_device_that_is_not_there_is_said() -> None:
         assert choose_device("") == "cpu"
         with pytest.raises(SettingsError, match=r'no training\.device="cuda" on this machine'):
             choose_device("cuda")
+
+
+def test_dropout_is_the_networks_own_unless_another_share_is_set() -> None:
+    model = build_model("cnn", num_classes=2)
+    assert isinstance(model, CNN)
+    set_dropout(model, -1)
+    assert model.dropout.p == 0.3
+    set_dropout(model, 0.5)
+    assert model.dropout.p == 0.5
 
 
 def test_a_batch_is_computed_in_parts_only_on_a_cpu_and_where_no_statistics_are_learned_over_it() -> None:

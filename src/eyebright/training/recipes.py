@@ -77,11 +77,13 @@ SCRATCH = {
         batch_size=64,
         lr=1e-3,
         average=1.0,
-        augmentation=replace(LIGHT, erase=0.5),
+        augmentation=replace(LIGHT, light=0.2, colour=0.2, erase=0.5),
     ),
 }
 CNN_LR = 3e-3
 DEEP_LR = 2e-3
+CNN_DROPOUT = 0.3
+DEEP_DROPOUT = 0.5
 DEEP_UP_TO = 64
 """Pixels: `best` trains the deep CNN up to this size; by its multiply-adds, 128 pixels would take it over an hour."""
 
@@ -110,6 +112,8 @@ def resolve(
             is_deep = settings.effort == "best" and data.image_size <= DEEP_UP_TO
             network = replace(network, width="deep" if is_deep else "base")
         lr = DEEP_LR if network.width == "deep" else CNN_LR
+        if network.dropout == -1:
+            network = replace(network, dropout=DEEP_DROPOUT if network.width == "deep" else CNN_DROPOUT)
     batch_size = 32 if num_train < 1000 else recipe.batch_size
     training = replace(
         training,

@@ -59,9 +59,15 @@ class NetworkSettings:
     embed_stages: int = 0
     """How many of the last stages a new head looks at (VGG and ResNet); 0 takes 2 for pretrained networks, else 1."""
 
+    dropout: float = -1.0
+    """The share of a fully connected layer's units that is dropped while training (the plain CNN and the classic head of
+    VGG; others have no such layer), in [0, 1); -1 chooses."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.embed_stages <= 4:
             raise SettingsError(f"network.embed_stages is between 0 (choose) and 4, not {self.embed_stages}")
+        if not (0 <= self.dropout < 1 or self.dropout == -1):
+            raise SettingsError(f"network.dropout is at least 0 and below 1, or -1 (choose), not {self.dropout}")
 
 
 @dataclass(frozen=True, kw_only=True)

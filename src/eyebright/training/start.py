@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from eyebright.data.cache import Squares
 from eyebright.data.decode import decode, decode_array
@@ -161,6 +162,15 @@ def build_network(table: SampleTable, settings: Settings, source: str | None, pr
         head_loaded=False,
         stride_in=options.get("stride_in"),
     )
+
+
+def set_dropout(model: nn.Module, share: float) -> None:
+    """Drop another share of units while training; -1 leaves the network its own."""
+    if share == -1:
+        return
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = share
 
 
 def usable_rows(table: SampleTable, squares: Squares) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -44,6 +44,7 @@ from eyebright.training.start import (
     find_device,
     measure_colours,
     median_short_side,
+    set_dropout,
     usable_rows,
 )
 from eyebright.training.work import Clock, Watch, Work
@@ -226,6 +227,7 @@ def _set_up(
     micro_batch = choose_micro_batch(settings, device, pretrained=pretrained)
     settings = replace(settings, training=replace(settings.training, precision=precision, micro_batch=micro_batch))
     start = build_network(table, settings, source, progress)
+    set_dropout(start.model, settings.network.dropout)
     preprocessing = start.preprocessing
     # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.
     seen = replace(settings.data, image_size=preprocessing.image_size, fit=preprocessing.fit)
