@@ -60,7 +60,7 @@ class NetworkSettings:
     """How many of the last stages a new head looks at (VGG and ResNet); 0 takes 2 for pretrained networks, else 1."""
 
     dropout: float = -1.0
-    """The share of a fully connected layer's units that is dropped while training (the plain CNN and the classic head of
+    """The share of a fully connected layer's units that is dropped while training (the plain CNN, the classic head of
     VGG; others have no such layer), in [0, 1); -1 chooses."""
 
     def __post_init__(self) -> None:
