@@ -151,15 +151,18 @@ def training_ways(name: str, peers: dict[str, Any], options: argparse.Namespace)
     """Way -> type of number, and the way."""
     images = torch.randn(options.train_batch, 3, options.side, options.side, device=options.device)
     labels = torch.arange(options.train_batch, device=options.device) % CLASSES
-    last, low = torch.channels_last, computes_bfloat16(options.device)
+    low = computes_bfloat16(options.device)
     kind = BFLOAT16 if low else TF32
     ways: dict[str, tuple[str, Way]] = {}
     for whose, build in list_networks(name, peers).items():
-        first = plain_way(build(), images, labels, torch.contiguous_format, False)
+        first = plain_way(build(), images, labels, channels_last=False, low=False)
         ways[f"{whose}, eager float32 NCHW, AdamW"] = (TF32, first)
-        ways[f"{whose}, eager {kind}, channels last"] = (kind, plain_way(build(), images, labels, last, low))
+        ways[f"{whose}, eager {kind}, channels last"] = (
+            kind,
+            plain_way(build(), images, labels, channels_last=True, low=low),
+        )
         if not options.no_compile:
-            compiled = plain_way(build(), images, labels, last, low, compiled=True)
+            compiled = plain_way(build(), images, labels, channels_last=True, low=low, compiled=True)
             ways[f"{whose}, compiled {kind}"] = (kind, compiled)
     ways["Eyebright's loop"] = (kind, our_way(name, images, labels, options.train_batch))
     if not options.no_compile:

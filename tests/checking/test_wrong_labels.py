@@ -149,17 +149,14 @@ def test_on_real_photos_most_of_five_percent_of_flipped_labels_are_found() -> No
         pytest.skip("needs ../shared/data/trashnet")
     pytest.importorskip("eyebright_weights")
     table = read_samples(TRASHNET)
-    chosen = np.flatnonzero(np.arange(len(table)) % 2 == 0)
-    table = table.take(chosen)
     wrong, rows = flip(table.labels, 0.05, seed=1)
     truth = {table.names[row]: table.classes[table.labels[row]] for row in rows}
     spoilt = SampleTable(store=table.store, names=table.names, labels=wrong, classes=table.classes, splits=table.splits)
     found, notes = find_wrong_labels(spoilt)
     assert notes == []
     hits = [finding for finding in found if finding.samples[0] in truth]
-    assert len(hits) / len(truth) >= 0.75  # 0.911 ± 0.023 on all of it, over 8 seeds
-    # 0.581 ± 0.020; 0.4495 of this half in float32, where the processor has no bfloat16
-    assert len(hits) / len(found) >= 0.42
+    assert len(hits) / len(truth) >= 0.8  # what was aimed at; 0.911 ± 0.023 over 8 seeds
+    assert len(hits) / len(found) >= 0.5  # 0.581 ± 0.020
     right = [finding.proposal[0].label == truth[finding.samples[0]] for finding in hits]
     assert np.mean(right) >= 0.8
     assert found[0].score == max(finding.score for finding in found)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,8 +11,8 @@ from eyebright.preprocess import Preprocessing
 
 
 def precisions() -> tuple[str, str]:
-    backends = torch.backends
-    return backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision  # type: ignore[attr-defined]
+    backends: Any = torch.backends  # what torch says of its own types lacks them
+    return backends.cudnn.conv.fp32_precision, backends.cuda.matmul.fp32_precision
 
 
 def test_on_a_cpu_nothing_is_copied() -> None:
