@@ -161,10 +161,10 @@ def _without_sides(image: NDArray[np.uint8], reach: int) -> tuple[Image.Image, f
         The image, and the left edge of its middle in it, which may lie between two pixels.
     """
     height, width = image.shape[:2]
-    left = (width - min(height, width)) / 2
-    first, last = max(0, math.floor(left) - reach), min(width, math.ceil(left) + height + reach)
     if width <= height:
-        return Image.fromarray(image), left
+        return Image.fromarray(image), 0.0
+    left = (width - height) / 2
+    first, last = max(0, math.floor(left) - reach), min(width, math.ceil(left) + height + reach)
     values = np.ascontiguousarray(image).reshape(-1)[3 * first :]
     return Image.frombuffer("RGB", (last - first, height), values, "raw", "RGB", 3 * width, 1), left - first
 

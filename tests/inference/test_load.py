@@ -78,11 +78,11 @@ def run(tmp_path: Path) -> Path:
 def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_was_asked_for(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch_engine, "has_gpu", lambda: False)
+    monkeypatch.setattr(torch_engine, "count_gpus", lambda: 0)
     assert load(run).engine == "torch"
-    with pytest.raises(SettingsError, match='"torch-cuda" needs a GPU'):
+    with pytest.raises(SettingsError, match="no cuda here, which torch-cuda needs: torch finds 0 GPUs"):
         load(run, engine="torch-cuda")
-    monkeypatch.setattr(torch_engine, "has_gpu", lambda: True)
+    monkeypatch.setattr(torch_engine, "count_gpus", lambda: 2)
     devices: list[str] = []
     plain = torch_engine.TorchEngine
 
@@ -96,6 +96,9 @@ def test_a_gpu_is_taken_where_there_is_one_and_missed_where_it_was_asked_for(
     for device in ("cpu", "cuda:1"):
         load(run, device=device)
     assert devices == ["cuda", "cuda", "cpu", "cpu", "cuda:1"]
+    for device, message in (("cuda:2", "no cuda:2 here"), ("gpu", "not 'gpu'"), ("cuda:-1", "not 'cuda:-1'")):
+        with pytest.raises(SettingsError, match=message):
+            load(run, device=device)
     with pytest.raises(SettingsError, match="an engine or a device"):
         load(run, engine="onnx", device="cpu")
 

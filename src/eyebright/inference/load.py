@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +30,8 @@ from eyebright.errors import BundleError, MissingExtraError, SettingsError, near
 from eyebright.inference.engine import Engine
 from eyebright.inference.predictor import Predictor
 from eyebright.processor import has_bfloat16, has_exact_int8
+
+_CUDA = re.compile(r"cuda(?::([0-9]{1,4}))?")
 
 
 def load(
@@ -73,7 +76,7 @@ def load(
         chosen = TORCH_CUDA if device.startswith("cuda") else TORCH
     else:
         chosen = choose_engine(verified) if engine is None else engine
-        if engine is None and chosen == TORCH and has_gpu():
+        if engine is None and chosen == TORCH and count_gpus():
             chosen = TORCH_CUDA
     record = next((found for found in verified if found.engine == chosen), None)
     if record is None and chosen not in UNEXPORTED:
@@ -100,15 +103,15 @@ def choose_engine(verified: tuple[VerifiedEngine, ...]) -> str:
     return max(here, key=lambda found: found.speedup).engine if here else TORCH
 
 
-def has_gpu() -> bool:
-    """Whether torch is installed, and there is a GPU that it can use."""
+def count_gpus() -> int:
+    """How many GPUs torch can use here; 0 where it is not installed."""
     try:
         from eyebright.inference import torch_engine
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        return False
-    return torch_engine.has_gpu()
+        return 0
+    return torch_engine.count_gpus()
 
 
 def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None, *, device: str = "cpu") -> Engine:
@@ -123,8 +126,11 @@ def _open_torch(folder: Path, manifest: Manifest, record: VerifiedEngine | None,
         raise MissingExtraError(
             "prediction from a bundle of torch weights (export it where torch is, to do without)", "train"
         ) from error
-    if device.startswith("cuda") and not has_gpu():
-        raise SettingsError(f'the engine "{TORCH_CUDA}" needs a GPU that torch can use, and there is none here')
+    number = _CUDA.fullmatch(device)
+    if number is None and device != "cpu":
+        raise SettingsError(f'a device is "cpu", "cuda", or "cuda:" and a number, not {device!r}')
+    if number is not None and int(number[1] or 0) >= count_gpus():
+        raise SettingsError(f"there is no {device} here, which {TORCH_CUDA} needs: torch finds {count_gpus()} GPUs")
     bfloat16 = record is not None
     return TorchEngine(load_bundle(folder).model, manifest.preprocessing, device=device, bfloat16=bfloat16)
 

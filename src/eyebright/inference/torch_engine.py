@@ -68,6 +68,6 @@ class TorchEngine:
         return logits.float().cpu().numpy(), embedding.float().cpu().numpy()
 
 
-def has_gpu() -> bool:
-    """Whether there is a GPU that torch can use: of NVIDIA, or of AMD with a torch for ROCm."""
-    return torch.cuda.is_available()
+def count_gpus() -> int:
+    """How many GPUs there are that torch can use: of NVIDIA, or of AMD with a torch for ROCm."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

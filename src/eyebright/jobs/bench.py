@@ -18,7 +18,7 @@ from eyebright.data.decode import decode_anything
 from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples, read_unlabelled
 from eyebright.errors import BundleError, DataError, ImageError, printable
-from eyebright.inference.load import has_gpu, load
+from eyebright.inference.load import count_gpus, load
 from eyebright.jobs.predict import find_images
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.jobs.state import read_state
@@ -135,7 +135,7 @@ def _list_engines(bundle: Path, manifest: Manifest) -> tuple[list[str], list[str
     engines, notes, lacking = [], [], []
     for engine, library in LIBRARIES.items():
         if engine == TORCH_CUDA:
-            if has_gpu():
+            if count_gpus():
                 engines.append(engine)
         elif engine == TORCH or engine in verified:
             if find_spec(library) is None:
