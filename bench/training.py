@@ -44,11 +44,11 @@ from eyebright.training.loop import run_loop
 from eyebright.training.objective import CrossEntropy
 from eyebright.training.optim import build_optimizer
 from eyebright.training.plan import LoopPlan
+from eyebright.training.start import FEW
 from eyebright.training.step import CLIP
 
 CLASSES = 6
 STEPS = 3
-MICRO_BATCH = 8
 
 
 def main() -> None:
@@ -226,7 +226,7 @@ def bare_way(name: str, images: Tensor, labels: Tensor) -> Callable[[int], None]
         train_with_frozen_statistics(model)
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            for part in batch.split(max(1, round(len(labels) / MICRO_BATCH))):
+            for part in batch.split(max(1, round(len(labels) / FEW))):
                 with torch.autocast("cpu", torch.bfloat16, enabled=low):
                     loss = objective(model, part) * (len(part) / len(labels))
                 torch.autograd.backward(loss)
@@ -262,7 +262,7 @@ WAYS = {
     "the same, channels last": _plain(True, False),
     # Where it is emulated, a step takes a minute.
     **({"the same, in bfloat16": _plain(True, True)} if computes_bfloat16("cpu") else {}),
-    OURS: Way(build=lambda name, images, labels: our_way(name, images, labels, MICRO_BATCH), keeps_memory=True),
+    OURS: Way(build=lambda name, images, labels: our_way(name, images, labels, FEW), keeps_memory=True),
     BARE: Way(build=bare_way, keeps_memory=True),
 }
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eyebright.models.resnet import DEPTHS, ResNet
+from eyebright.training.epochs import train_with_frozen_statistics
 
 
 def test_the_stride_of_a_stage_stands_where_it_was_asked_for() -> None:
@@ -77,3 +79,39 @@ def test_parameter_names_are_those_of_published_files() -> None:
         "fc.bias",
     } <= names
     assert len(names) == 320
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_statistics_that_are_kept_are_a_part_of_the_weights(depth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers and gradients are those of BatchNorm behind each convolution."""
+
+    def learn(model: ResNet, images: Tensor) -> dict[str, Tensor]:
+        model.zero_grad()
+        answers = model(images)
+        answers.square().mean().backward()
+        found = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}  # type: ignore[union-attr]
+        return {"answers": answers.detach(), **found}
+
+    torch.manual_seed(0)
+    model = ResNet(depth, num_classes=3)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.3, 1.0)
+            nn.init.normal_(module.bias, std=0.2)
+            nn.init.normal_(module.running_mean, std=0.2)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+    model = model.double()
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    before = {name: tensor.clone() for name, tensor in model.named_buffers()}
+    train_with_frozen_statistics(model)
+    carried = learn(model, images)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.named_buffers())
+    plain = learn(model.eval(), images)
+    for name, values in plain.items():
+        assert values.abs().max() > 0, name
+        torch.testing.assert_close(carried[name], values, rtol=1e-8, atol=1e-12, msg=name)
+    seen = []
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", lambda *_: seen.append(True))
+    train_with_frozen_statistics(model)
+    model(images)
+    assert not seen, "BatchNorm ran over the activations"

@@ -46,7 +46,7 @@ def test_dropout_is_the_networks_own_unless_another_share_is_set() -> None:
 
 def test_a_batch_is_computed_in_parts_only_on_a_cpu_and_where_no_statistics_are_learned_over_it() -> None:
     settings = Settings(training=OptimiserSettings(batch_size=64))
-    assert choose_micro_batch(settings, "cpu", pretrained=True) == 8
+    assert choose_micro_batch(settings, "cpu", pretrained=True) == 16
     assert choose_micro_batch(settings, "cpu", pretrained=False) == 64
     assert choose_micro_batch(settings, "cuda:1", pretrained=True) == 64
     few = Settings(training=OptimiserSettings(batch_size=4))

@@ -53,9 +53,9 @@ class BasicBlock(nn.Module):
         self.downsample = build_shortcut(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + self.downsample(x))
+        y = F.relu(_convolve(self.conv1, self.bn1, x), inplace=True)
+        y = _convolve(self.conv2, self.bn2, y)
+        return F.relu(y.add_(self.downsample(x)), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -78,17 +78,43 @@ class Bottleneck(nn.Module):
         self.downsample = build_shortcut(in_channels, 4 * width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = F.relu(self.bn2(self.conv2(y)))
-        y = self.bn3(self.conv3(y))
-        return F.relu(y + self.downsample(x))
+        y = F.relu(_convolve(self.conv1, self.bn1, x), inplace=True)
+        y = F.relu(_convolve(self.conv2, self.bn2, y), inplace=True)
+        y = _convolve(self.conv3, self.bn3, y)
+        return F.relu(y.add_(self.downsample(x)), inplace=True)
 
 
 def build_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:
     """The identity where shapes agree, else a 1x1 projection with BatchNorm (the paper's option B)."""
     if stride == 1 and in_channels == out_channels:
         return nn.Identity()
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+    return Projection(nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels))
+
+
+class Projection(nn.Sequential):
+    """A convolution with its BatchNorm; (N, C, H, W) -> (N, K, H / stride, W / stride)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv, norm = self
+        return _convolve(conv, norm, x)
+
+
+def _convolve(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
+    """A convolution and the BatchNorm behind it.
+
+    Where a network trains but its BatchNorm keeps the statistics it has, the latter is a scale and a shift of each
+    channel, which the weights can carry: the same function and gradients, but one pass over all activations less each
+    way, and what the convolution gave need not be kept.
+    """
+    if norm.training or not conv.training:
+        return norm(conv(x))  # type: ignore[no-any-return]
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    shift = norm.bias - norm.running_mean * scale
+    return F.conv2d(x, conv.weight * scale[:, None, None, None], shift, conv.stride, conv.padding)
 
 
 class ResNet(nn.Module):
@@ -166,7 +192,7 @@ class ResNet(nn.Module):
         return self.stages.index(module) if module in self.stages else len(self.stages)
 
     def forward_features(self, x: Tensor, last: str | None = None) -> dict[str, Tensor]:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(_convolve(self.conv1, self.bn1, x), inplace=True)
         x = F.max_pool2d(x, 3, stride=2, padding=1)
         features = {"stem": x}
         for name in self.stages[1:]:

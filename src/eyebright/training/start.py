@@ -28,7 +28,8 @@ from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 
 SIZES_PROBED = 64
-FEW = 8
+FEW = 16
+"""Images that go through a pretrained network at once on a CPU."""
 SMALLEST_BFLOAT16 = 32
 """In pixels. On smaller images the last stage of a network that halves five times convolves a single pixel, with a
 stride: most of a 3x3 kernel never meets it, and there oneDNN (torch 2.13, on a CPU) leaves the bfloat16 gradient of the
