@@ -57,9 +57,9 @@ PRETRAINED = {
     ),
     "best": Recipe(
         epochs=24,
-        test_size=224,
-        first_size=128,
-        last_size=192,
+        test_size=256,
+        first_size=160,
+        last_size=224,
         batch_size=32,
         lr=1.5e-4,
         layer_decay=0.7,
