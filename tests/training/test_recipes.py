@@ -15,7 +15,7 @@ from eyebright.training.settings import Settings
         (True, "quick", 288, 128),
         (True, "standard", 288, 192),
         (True, "standard", 4000, 192),
-        (True, "best", 288, 224),
+        (True, "best", 288, 256),
         (False, "quick", 32, 32),
         (False, "quick", 3000, 64),
         (False, "standard", 3000, 96),

@@ -55,7 +55,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(_convolve(self.conv1, self.bn1, x), inplace=True)
         y = _convolve(self.conv2, self.bn2, y)
-        return F.relu(y.add_(self.downsample(x)), inplace=True)
+        return F.relu(y + self.downsample(x), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -81,7 +81,7 @@ class Bottleneck(nn.Module):
         y = F.relu(_convolve(self.conv1, self.bn1, x), inplace=True)
         y = F.relu(_convolve(self.conv2, self.bn2, y), inplace=True)
         y = _convolve(self.conv3, self.bn3, y)
-        return F.relu(y.add_(self.downsample(x)), inplace=True)
+        return F.relu(y + self.downsample(x), inplace=True)
 
 
 def build_shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Module:

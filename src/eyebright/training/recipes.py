@@ -84,6 +84,8 @@ CNN_LR = 3e-3
 DEEP_LR = 2e-3
 CNN_DROPOUT = 0.3
 DEEP_DROPOUT = 0.5
+VGG_SHARE = 0.3
+"""Of a recipe's learning rate: the weights of VGG-16, which no BatchNorm keeps in tune, lose what they knew by more."""
 DEEP_UP_TO = 64
 """Pixels: `best` trains the deep CNN up to this size; by its multiply-adds, 128 pixels would take it over an hour."""
 
@@ -106,7 +108,7 @@ def resolve(
         data = replace(data, image_size=_choose_size(recipe, pretrained, short_side))
     if network.embed_stages == 0:
         network = replace(network, embed_stages=2 if pretrained else 1)
-    lr = recipe.lr
+    lr = recipe.lr * (VGG_SHARE if pretrained and settings.model.startswith("vgg") else 1)
     if settings.model == "cnn":
         if not network.width and not pretrained:
             is_deep = settings.effort == "best" and data.image_size <= DEEP_UP_TO
