@@ -178,9 +178,9 @@ def transfer(measured: Transfer) -> str:
     """What transfer learning is, and what it saves."""
     tables = "".join(_task(task) for task in measured.tasks)
     rows = (
-        ("quick: only a new head", "87.2 % (83.6 to 90.1)", "35 s"),
-        ("standard: then all layers", "91.4 % (88.2 to 93.7)", "15 min"),
-        ("best: longer and larger", "92.4 % (89.4 to 94.6)", "50 min"),
+        ("quick: only a new head", "87.2 % (83.6 to 90.1)", "31 s"),
+        ("standard: then all layers", "91.1 % (88.0 to 93.5)", "13 min"),
+        ("best: longer and larger", "93.6 % (90.8 to 95.6)", "29 min"),
     )
     return (
         "<section><h2>What is passed on</h2><p>A network that has learned from a million photos has filters for edges, "
