@@ -91,7 +91,8 @@ def test_paths_or_an_image_can_be_piped(run: Run, photos: Path) -> None:
     assert [answer.name for answer in lines] == [str(path), str(path.parent / "01.png")]
     assert zeros == [named]
     assert [answer.name for answer in image] == ["-", str(path)]
-    assert image[0].probabilities == named.probabilities
+    # The same image by its path, in the same batch; beside another, some processors round a last digit differently.
+    assert image[0].probabilities == image[1].probabilities == pytest.approx(named.probabilities, rel=1e-5)
     with pytest.raises(DataError, match="no images were given"):
         predict(run.folder, ["-"], piped=b"")
 

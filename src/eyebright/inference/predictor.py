@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any, final
 
@@ -246,14 +247,16 @@ class Predictor:
                 )
                 continue
             order = np.argsort(-probabilities[row], kind="stable")
-            ranked = {self.class_names[index]: float(probabilities[row, index]) for index in order}
-            labels = tuple(ranked)[:1]
+            # As plain lists: number by number out of arrays, a thousand classes would hold up the next batch.
+            names_in_order = [self.class_names[index] for index in order.tolist()]
+            ranked = dict(zip(names_in_order, probabilities[row, order].tolist(), strict=True))
+            labels = tuple(names_in_order[:1])
             if self.manifest.thresholds is not None:
                 present = pass_thresholds(probabilities[row], self.manifest.thresholds)
-                labels = tuple(self.class_names[index] for index in order if present[index])
+                labels = tuple(compress(names_in_order, present[order].tolist()))
             inside, unsure = (), None
             if judged is not None:
-                inside = tuple(self.class_names[index] for index in order if judged.sets[row, index])
+                inside = tuple(compress(names_in_order, judged.sets[row, order].tolist()))
                 unsure = REASONS[judged.reasons[row]]
             answers.append(
                 Prediction(
