@@ -107,7 +107,8 @@ def _convolve(conv: nn.Module, norm: nn.Module, x: Tensor) -> Tensor:
     way, and what the convolution gave need not be kept.
     """
     if norm.training or not conv.training:
-        return norm(conv(x))  # type: ignore[no-any-return]
+        y: Tensor = norm(conv(x))
+        return y
     assert isinstance(conv, nn.Conv2d)
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_mean is not None
