@@ -27,12 +27,13 @@ def test_the_size_follows_the_images_and_the_effort(pretrained: bool, effort: st
     assert resolved.data.image_size == size
 
 
-def test_a_pretrained_vgg_learns_slower_than_a_resnet() -> None:
+def test_a_pretrained_vgg_without_batchnorm_learns_slower_than_a_resnet() -> None:
     def rate(model: str, pretrained: bool) -> float:
         settings = Settings(model=model, effort="standard")
         return resolve(settings, pretrained=pretrained, short_side=288, num_train=1000).training.lr
 
     assert rate("vgg16", True) == pytest.approx(0.3 * rate("resnet50", True))
+    assert rate("vgg16_bn", True) == rate("resnet50", True)
     assert rate("vgg16", False) == rate("resnet50", False)
 
 

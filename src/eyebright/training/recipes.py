@@ -108,7 +108,8 @@ def resolve(
         data = replace(data, image_size=_choose_size(recipe, pretrained, short_side))
     if network.embed_stages == 0:
         network = replace(network, embed_stages=2 if pretrained else 1)
-    lr = recipe.lr * (VGG_SHARE if pretrained and settings.model.startswith("vgg") else 1)
+    is_plain_vgg = settings.model.startswith("vgg") and not settings.model.endswith("_bn")
+    lr = recipe.lr * (VGG_SHARE if pretrained and is_plain_vgg else 1)
     if settings.model == "cnn":
         if not network.width and not pretrained:
             is_deep = settings.effort == "best" and data.image_size <= DEEP_UP_TO
