@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eyebright.drawing.graph import Graph, add_softmax
-from eyebright.drawing.trace import shapes_only, trace
+from eyebright.drawing.trace import trace
 from eyebright.models.catalog import build_model, find_model
+from eyebright.models.filling import shapes_only
 
 GraphOf = Callable[..., Graph]
 

@@ -35,8 +35,9 @@ def test_one_block_of_each_kind_is_opened_beside_the_whole(graph_of: GraphOf) ->
 
 
 def test_a_head_that_looks_at_two_stages_says_where_each_comes_from() -> None:
-    from eyebright.drawing.trace import shapes_only, trace
+    from eyebright.drawing.trace import trace
     from eyebright.models.catalog import build_model
+    from eyebright.models.filling import shapes_only
 
     with shapes_only():
         model = build_model("resnet18", embed_stages=2)

@@ -8,8 +8,9 @@ from torch import nn
 
 from eyebright.drawing.graph import Graph
 from eyebright.drawing.receptive import receptive_fields
-from eyebright.drawing.trace import shapes_only, trace
+from eyebright.drawing.trace import trace
 from eyebright.models.catalog import build_model
+from eyebright.models.filling import shapes_only
 
 
 def last_map(graph: Graph) -> int | None:

@@ -40,8 +40,8 @@ def test_shapes_and_work_are_those_of_torch_for_every_window(monkeypatch: pytest
 def test_the_catalogue_traces_the_same_without_shortcuts(
     monkeypatch: pytest.MonkeyPatch, graph_of: Callable[..., Any]
 ) -> None:
-    from eyebright.drawing.trace import shapes_only
     from eyebright.models.catalog import build_model
+    from eyebright.models.filling import shapes_only
 
     monkeypatch.setattr(recorder, "result_on_meta", without)
     for name in ("cnn", "vgg11_bn", "resnet50"):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from eyebright.drawing.graph import Graph
-from eyebright.drawing.trace import capture, shapes_only, trace
+from eyebright.drawing.trace import capture, trace
 from eyebright.errors import ModelError, SettingsError
 from eyebright.models.catalog import MODELS, build_model, count_multiply_adds, count_parameters
+from eyebright.models.filling import shapes_only
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.BatchNorm2d, nn.MaxPool2d, nn.ReLU, nn.Dropout)
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +140,38 @@ def test_a_fresh_head_follows_the_seed(tmp_path: Path) -> None:
         heads.append(load_pretrained("resnet18", path, num_classes=4).model.get_parameter("fc.weight"))
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
+
+
+@pytest.fixture
+def memory_full_of_nothing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Memory that nobody has written holds NaN, and the largest integer, rather than zeros by luck."""
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("memory_full_of_nothing")
+@pytest.mark.parametrize(
+    ("name", "head", "with_counters"),
+    [("cnn", None, True), ("resnet18", None, True), ("resnet18", None, False), ("vgg11_bn", "pooled", True)],
+)
+@pytest.mark.parametrize("num_classes", [5, 3])
+def test_no_tensor_is_left_as_memory_was(
+    tmp_path: Path, name: str, head: str | None, with_counters: bool, num_classes: int
+) -> None:
+    assert torch.empty(3).isnan().all()  # else this test proves nothing
+    original = build(name, head=head)
+    tensors = {n: t for n, t in original.state_dict().items() if with_counters or "num_batches" not in n}
+    weights = save(tensors, tmp_path / "w.pth")
+    if name == "cnn":  # which has no published weights, only a saved classifier's
+        weights = save_bundle(original, tmp_path / "bundle", {"model": name, "width": "base"})
+    loaded = load_pretrained(name, weights, num_classes=num_classes)
+    for tensor_name, tensor in loaded.model.state_dict().items():
+        if tensor.is_floating_point():
+            assert tensor.isfinite().all(), tensor_name
+        else:
+            assert tensor.item() == 0, tensor_name
 
 
 def test_class_names_and_their_number_must_agree(tmp_path: Path) -> None:

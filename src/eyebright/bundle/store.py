@@ -26,6 +26,7 @@ from eyebright.bundle.sealed import hash_file, new_folder, verify_files
 from eyebright.calibration.calibration import Calibration
 from eyebright.errors import BundleError, ModelError, OutputError, printable
 from eyebright.models.catalog import build_model
+from eyebright.models.filling import unfilled
 from eyebright.preprocess import Preprocessing
 
 
@@ -137,12 +138,13 @@ def load_bundle(path: Path) -> LoadedBundle:
     architecture = manifest.architecture
     shown = printable(str(folder))
     try:
-        model = build_model(
-            architecture.model,
-            num_classes=architecture.num_classes,
-            in_channels=architecture.in_channels,
-            **architecture.options(),
-        )
+        with unfilled():
+            model = build_model(
+                architecture.model,
+                num_classes=architecture.num_classes,
+                in_channels=architecture.in_channels,
+                **architecture.options(),
+            )
     except (ModelError, TypeError) as error:
         raise BundleError(f"{shown} holds a network that this Eyebright can't build: {error}") from error
     try:

@@ -8,38 +8,17 @@ Shapes: (N, C, H, W) in the network, N = 1; (C, H, W) in the graph.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from eyebright.drawing.graph import Graph, across
 from eyebright.drawing.recorder import Recorder, UntraceableError
 from eyebright.errors import ModelError, SettingsError
 
 Shape = tuple[int, ...]
-
-
-@contextmanager
-def shapes_only() -> Iterator[None]:
-    """Networks built in this block have shapes but no numbers: no memory, and no time for drawing random ones."""
-    with torch.device("meta"), _Unfilled():
-        yield
-
-
-class _Unfilled(TorchFunctionMode):
-    """Leaves out what fills a tensor with numbers; on the meta device that costs 1.5 s for nothing."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        name = getattr(func, "__name__", "")
-        if name in ("normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_", "fill_", "zero_"):
-            return args[0] if args else (kwargs or {})["tensor"]
-        return func(*args, **(kwargs or {}))
 
 
 def trace(network: nn.Module, inputs: Sequence[Shape], *, title: str | None = None) -> Graph:

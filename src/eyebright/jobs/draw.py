@@ -27,12 +27,13 @@ from eyebright.drawing.png import write_png
 from eyebright.drawing.scene import Scene
 from eyebright.drawing.summary import Summary, draw_summary, summarise
 from eyebright.drawing.svg import write_svg
-from eyebright.drawing.trace import capture, shapes_only, trace
+from eyebright.drawing.trace import capture, trace
 from eyebright.drawing.volumes import draw_volumes
 from eyebright.errors import ModelError, SettingsError, nearest, printable
 from eyebright.inference.predictor import softmax
 from eyebright.jobs.network import find_network, list_starters
 from eyebright.models.catalog import MODELS, ModelEntry, build_model, find_model
+from eyebright.models.filling import shapes_only
 from eyebright.models.published import STARTER_PACKAGE
 from eyebright.models.weights import load_pretrained
 from eyebright.preprocess import Preprocessing, in_colour

@@ -17,7 +17,7 @@ from torch import nn
 
 from eyebright.errors import WeightsError, printable
 from eyebright.models.catalog import build_model, find_model
-from eyebright.models.filling import fill
+from eyebright.models.filling import fill, unfilled
 from eyebright.models.origins import LAST_LAYER, LAST_LAYER_OF_VGG, Origin, find_origin
 from eyebright.models.resnet import DEPTHS
 from eyebright.preprocess import Preprocessing
@@ -95,15 +95,16 @@ def load_pretrained(
         head = _chosen_head(source, head, same_task)
         last_layer = LAST_LAYER_OF_VGG.get(head, LAST_LAYER)
     keep = same_task and f"{last_layer}.weight" in source.tensors
-    model = build_model(
-        model_name,
-        num_classes=num_classes,
-        in_channels=in_channels,
-        stride_in=layout,
-        head=head,
-        width=source.width,
-        embed_stages=source.embed_stages if keep or embed_stages is None else embed_stages,
-    )
+    with unfilled():
+        model = build_model(
+            model_name,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            stride_in=layout,
+            head=head,
+            width=source.width,
+            embed_stages=source.embed_stages if keep or embed_stages is None else embed_stages,
+        )
     fill(model, source.tensors, keep_head=keep, names=(source.name, model_name))
     return LoadedWeights(
         model=model,
