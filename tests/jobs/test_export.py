@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from PIL import Image
 import eyebright as eb
 from eyebright.bundle.engines import read_engines
 from eyebright.bundle.manifest import find_bundle, read_manifest, write_manifest
+from eyebright.bundle.sealed import hash_file
 from eyebright.errors import BundleError, DataError, ExportError, MissingExtraError, SettingsError
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.jobs import runs
@@ -199,7 +201,11 @@ def test_a_damaged_export_is_refused_by_name_costs_no_other_engine_and_is_repair
     whole = path.read_bytes()
     content = bytearray(whole)
     content[len(content) // 2] ^= 1
-    for damage, message in ((lambda: path.write_bytes(content), "was altered or cut"), (path.unlink, "can't be read")):
+    for damage, message in (
+        (lambda: path.write_bytes(content), "was altered or cut"),
+        (lambda: path.write_bytes(whole[:-1000]), "was altered or cut"),  # not that it is no graph, which it is not
+        (path.unlink, "can't be read"),
+    ):
         damage()
         with pytest.raises(BundleError, match=rf"{path.name} {message}.*export again"):
             eb.load(tmp_path / "run", engine="onnx")
@@ -208,6 +214,32 @@ def test_a_damaged_export_is_refused_by_name_costs_no_other_engine_and_is_repair
         assert export(tmp_path / "run").path.read_bytes() == whole
         for engine in ("onnx", "onnx-int8"):
             assert eb.load(tmp_path / "run", engine=engine).engine == engine
+
+
+def test_an_export_that_changes_while_it_is_opened_is_refused(
+    exported: tuple[Path, dict[str, Export]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eyebright.inference import load
+
+    shutil.copytree(exported[0], tmp_path / "run")
+    path = find_bundle(tmp_path / "run") / exported[1]["onnx"].path.name
+
+    def hash_and_change(path: Path) -> str:
+        found = hash_file(path)
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+        os.utime(path, ns=(1, 1))
+        return found
+
+    monkeypatch.setattr(load, "hash_file", hash_and_change)
+    with pytest.raises(BundleError, match=rf"{path.name} was altered"):
+        eb.load(tmp_path / "run", engine="onnx")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has such names")
+def test_a_folder_whose_name_is_no_unicode_is_opened(exported: tuple[Path, dict[str, Export]], tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(exported[0], odd)
+    assert eb.load(odd, engine="onnx").engine == "onnx"
 
 
 def test_an_engine_that_was_not_exported_says_how_to_make_it(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from eyebright.bundle.engines import (
     read_engines,
 )
 from eyebright.bundle.manifest import WEIGHTS, Manifest, find_bundle, read_manifest
-from eyebright.bundle.sealed import show, verify_files
+from eyebright.bundle.sealed import hash_file, show, verify_files
 from eyebright.calibration.calibration import Promises
 from eyebright.errors import BundleError, MissingExtraError, SettingsError, nearest
 from eyebright.inference.engine import Engine
@@ -139,7 +140,10 @@ def _open_onnx(folder: Path, manifest: Manifest, record: VerifiedEngine | None) 
     from eyebright.inference.onnx_engine import OnnxEngine
 
     assert record is not None
-    return OnnxEngine(*_read(folder, manifest, record), name=record.engine, shown=show(folder / str(record.file)))
+    name = record.engine
+    return _open_while_hashing(
+        folder, manifest, record, lambda path: OnnxEngine(path, manifest, name=name, shown=show(path))
+    )
 
 
 def _open_openvino(folder: Path, manifest: Manifest, record: VerifiedEngine | None) -> Engine:
@@ -174,11 +178,53 @@ def _read(folder: Path, manifest: Manifest, record: VerifiedEngine) -> tuple[byt
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BundleError(f"{show(path)} can't be read: {error.strerror or error}; export again") from error
+        raise _unreadable(path, error) from error
     # Hashed as it was read, once: what runs is what was verified.
     if hashlib.sha256(content).hexdigest() != manifest.files[record.file]:
-        raise BundleError(f"{show(path)} was altered or cut short since it was exported; export again")
+        raise _altered(path)
     return content, manifest
+
+
+def _open_while_hashing(
+    folder: Path, manifest: Manifest, record: VerifiedEngine, opener: Callable[[Path], Engine]
+) -> Engine:
+    """What the opener makes of the exported file, once a second thread found it to be the one that was verified.
+
+    A damaged file is called damaged, whatever the opener says of it.
+    """
+    assert record.file is not None
+    path = folder / record.file
+    opened: Engine | BundleError
+    with ThreadPoolExecutor(1, "hash") as beside:
+        try:
+            before = _stamp(path)
+            found = beside.submit(hash_file, path)
+            try:
+                opened = opener(path)
+            except BundleError as error:
+                opened = error
+            unaltered = found.result() == manifest.files[record.file] and _stamp(path) == before
+        except OSError as error:
+            raise _unreadable(path, error) from error
+    if not unaltered:
+        raise _altered(path)
+    if isinstance(opened, BundleError):
+        raise opened
+    return opened
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What another file, or another content, would not have by chance."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _unreadable(path: Path, error: OSError) -> BundleError:
+    return BundleError(f"{show(path)} can't be read: {error.strerror or error}; export again")
+
+
+def _altered(path: Path) -> BundleError:
+    return BundleError(f"{show(path)} was altered or cut short since it was exported; export again")
 
 
 _OPENERS: dict[str, Callable[[Path, Manifest, VerifiedEngine | None], Engine]] = {

@@ -6,6 +6,7 @@ Shapes: N images, C channels, S side that the network sees, D embedding width, K
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -26,7 +27,8 @@ class OnnxEngine:
     An image's logits may differ by rounding with the number of images that run beside it.
 
     Args:
-        content: of the file.
+        source: the file, or its content. A file is read by ONNX Runtime itself, which spares a copy of it; the caller
+            verifies it.
         manifest: of the bundle that it belongs to.
         name: what `--engine` calls it.
         shown: the file, for messages.
@@ -35,7 +37,7 @@ class OnnxEngine:
         BundleError: the file is no such graph, or was exported from another network.
     """
 
-    def __init__(self, content: bytes, manifest: Manifest, *, name: str = ONNX, shown: str = "") -> None:
+    def __init__(self, source: bytes | Path, manifest: Manifest, *, name: str = ONNX, shown: str = "") -> None:
         self.name = name
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -43,7 +45,7 @@ class OnnxEngine:
         # A thread that waits in a loop for the others holds up those that decode the next images.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(_readable(source), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own errors share no class but this one
             raise BundleError(f"{shown} can't be run by ONNX Runtime ({_short(error)}); export again") from None
         _check(self._session, manifest, shown)
@@ -57,6 +59,17 @@ class OnnxEngine:
         """Pixels (N, C, S, S) -> logits (N, K) and embeddings (N, D)."""
         logits, embedding = self._session.run([LOGITS, EMBEDDING], {INPUT: np.ascontiguousarray(images)})
         return logits, embedding
+
+
+def _readable(source: bytes | Path) -> bytes | str:
+    """What ONNX Runtime takes: a name only if it is Unicode, which a file's name on Linux need not be."""
+    if isinstance(source, bytes):
+        return source
+    try:
+        str(source).encode()
+    except UnicodeEncodeError:
+        return source.read_bytes()
+    return str(source)
 
 
 def threads_wanted() -> int:
