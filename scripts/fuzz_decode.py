@@ -68,7 +68,10 @@ def passed(report: dict[str, Any]) -> bool:
 def read_corpus(folder: Path | None) -> list[bytes]:
     """The files of a folder by name, or those of the gallery that are no larger than 64 kB."""
     if folder is not None:
-        return [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+        found = [path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()]
+        if not found:
+            sys.exit(f"{folder}: holds no files to mutate")
+        return found
     path = ROOT / "tests" / "data" / "gallery.py"
     spec = importlib.util.spec_from_file_location("gallery", path)
     assert spec is not None

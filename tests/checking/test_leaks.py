@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from eyebright.checking.findings import Decision, Finding
-from eyebright.checking.leaks import find_leaks
+from eyebright.checking.leaks import find_cut_groups, find_leaks
 from eyebright.data.arrays import ArrayStore
-from eyebright.data.samples import SampleTable
+from eyebright.data.samples import UNASSIGNED, SampleTable
 
 
 def table_of(splits: Sequence[int]) -> SampleTable:
@@ -54,3 +55,12 @@ def test_a_leak_into_test_stands_before_one_into_val() -> None:
 def test_other_findings_are_passed_over() -> None:
     other = Finding(kind="blurred", words="", samples=("a", "b"))
     assert find_leaks(table_of([0, 2]), [other]) == []
+
+
+def test_a_group_in_two_splits_is_found_and_one_without_a_split_is_not() -> None:
+    table = replace(table_of([0, 2, 0, UNASSIGNED]), groups=("g", "g", "h", "h"))
+    (cut,) = find_cut_groups(table)
+    assert cut.kind == "cut-group"
+    assert cut.words == 'The group "g" is in train (1 image) and in test (1 image).'
+    assert cut.samples == ("a", "b")
+    assert find_cut_groups(replace(table, groups=None)) == []

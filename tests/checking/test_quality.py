@@ -126,3 +126,13 @@ def test_a_single_class_and_a_few_images_are_no_trouble() -> None:
 def test_every_kind_has_a_title_and_a_reason() -> None:
     assert len({kind.name for kind in KINDS}) == len(KINDS) == 8
     assert all(kind.title and kind.reason.endswith(".") for kind in KINDS)
+
+
+def test_an_image_of_several_classes_counts_for_each() -> None:
+    sets = np.zeros((400, 2), dtype=np.bool_)
+    sets[:, 0] = True  # the first label of every image
+    sets[200:, 1] = True
+    table = replace(table_of([400, 0]), label_sets=sets)
+    assert find_quality(table, looks_of(400)) == []
+    sets[205:, 1] = False
+    assert kinds(find_quality(replace(table, label_sets=sets), looks_of(400))) == ["small-class", "imbalance"]

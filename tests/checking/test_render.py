@@ -120,3 +120,22 @@ def test_the_page_stays_small_and_says_what_it_leaves_out(count: int) -> None:
 
 def test_an_image_that_cannot_be_shown_does_not_stop_the_page() -> None:
     assert "no preview" in render_check(build_report((finding("gone.jpg"),)), lambda name: None)
+
+
+def test_of_one_image_under_two_classes_any_copy_may_be_the_one_to_keep() -> None:
+    names = ("cat/a.jpg", "dog/b.jpg")
+    leave = tuple(Decision(sample=name, digest="ab" * 32, action="exclude", reason="two-classes") for name in names)
+    page = render_check(
+        build_report((Finding(kind="two-classes", words="twice", samples=names, proposal=leave),)), noise
+    )
+    assert re.findall(r'value="(only\d)" aria-pressed="false">Keep only <bdi[^>]*>([^<]*)<', page) == [
+        ("only0", "cat/a.jpg"),
+        ("only1", "dog/b.jpg"),
+    ]
+    assert "only" not in "".join(re.findall(r'value="[^"]*"', render_check(build_report((finding("x"),)), noise)))
+
+
+def test_what_was_decided_before_travels_with_the_page() -> None:
+    earlier = [Decision(sample=name, digest="ab" * 32, action="exclude", reason="blank") for name in HOSTILE]
+    page = render_check(build_report((finding("x"),)), noise, decisions=earlier)
+    assert stored(page)["earlier"] == [[name, "ab" * 32, "exclude", "", "blank"] for name in HOSTILE]

@@ -172,3 +172,33 @@ def test_cifar_10_is_read_with_its_classes_and_splits() -> None:
     table = read_npz(str(SHARED / "data" / "cifar10-12k.npz"), min_classes=2)
     assert len(table.classes) == 10
     assert (len(table.rows("train")), len(table.rows("test"))) == (10_000, 2_000)
+
+
+def test_splits_and_groups_stand_beside_images_and_other_arrays_are_named(read_saved: ReadArrays) -> None:
+    table = read_saved(
+        images=pictures(4),
+        labels=np.array([0, 1, 0, 1]),
+        split=np.array(["train", "Test", "", "validation"]),
+        groups=np.array([5, 6, 5, 7]),
+        masks=np.zeros(3),
+    )
+    assert table.splits.tolist() == [0, 2, UNASSIGNED, 1]
+    assert table.groups == ("5", "6", "5", "7")
+    assert "1 array of other names not used: masks" in table.notes
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"split": np.array(["train", "tset"])}, "the splits have tset; use train, val, test"),
+        ({"groups": np.array(["a"])}, r"the groups are <U1 of shape \(1,\); give 2 names"),
+        ({"groups": np.array([0.5, 1.5])}, "the groups are float64 of shape"),
+    ],
+)
+def test_splits_and_groups_that_make_no_sense_are_refused(
+    read_saved: ReadArrays, arrays: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_saved(images=pictures(2), labels=np.array([0, 1]), **arrays)
+    with pytest.raises(DataError, match="images that stand apart by split"):
+        read_saved(x_train=pictures(2), y_train=np.array([0, 1]), **arrays)

@@ -235,3 +235,14 @@ def test_the_order_on_disk_does_not_matter(tmp_path: Path, write_images: WriteIm
     one, two = read(tmp_path / "one"), read(tmp_path / "two")
     assert one.names == two.names == tuple(sorted(names))
     assert np.array_equal(one.labels, two.labels)
+
+
+def test_folders_without_images_are_named(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path / "flat", ["cat/1.png", "dog/1.png", "dog/more/2.png"])
+    (tmp_path / "flat" / "elk").mkdir()
+    (tmp_path / "flat" / ".git").mkdir()
+    assert read(tmp_path / "flat").notes == ("1 folder holds no image and is no class: elk",)
+    write_images(tmp_path / "split", ["train/cat/1.png", "train/dog/1.png", "test/cat/1.png"])
+    (tmp_path / "split" / "test" / "dog").mkdir()
+    (tmp_path / "split" / "val").mkdir()
+    assert read(tmp_path / "split").notes == ("2 folders hold no image and are no class: val, test/dog",)

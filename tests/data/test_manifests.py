@@ -8,7 +8,7 @@ import pytest
 from eyebright.data.manifests import read_manifest
 from eyebright.data.samples import UNASSIGNED, SampleTable
 from eyebright.data.sources import read_samples
-from eyebright.errors import DataError
+from eyebright.errors import DataError, ImageError
 
 WriteImages = Callable[[Path, Iterable[str]], None]
 ReadText = Callable[..., SampleTable]
@@ -181,7 +181,7 @@ def test_spellings_that_are_read_as_one_class_are_told(read_text: ReadText) -> N
     assert table.classes == ("caf\u00e9", "dog")
     assert table.notes == (
         "read as one class, \"caf\u00e9\": 'cafe\\u0301', 'caf\\xe9'",
-        "read as one class, \"dog\": ' dog ', 'dog'",
+        "read as one class, \"dog\": 'dog', 'dog '",
     )
 
 
@@ -208,3 +208,28 @@ def test_a_column_to_slice_by_that_is_not_there_names_the_nearest(read_text: Rea
         table.find_column("zzz")
     with pytest.raises(DataError, match="the data have no columns of their own"):
         read_text("path,label\na.png,cat\nb.png,dog\n").find_column("day")
+
+
+def test_one_file_by_two_ways_of_writing_its_path_is_one_sample(read_text: ReadText, tmp_path: Path) -> None:
+    table = read_text(f"path,label\n{tmp_path}/a.png,cat\nsub/../b.png,dog\n./a.png,cat\n")
+    assert table.names == ("a.png", "b.png")
+    with pytest.raises(DataError, match="one label in line 2 and another in line 3"):
+        read_text(f"path,label\na.png,cat\n{tmp_path}/a.png,dog\n")
+
+
+def test_blanks_behind_commas_belong_to_nothing(read_text: ReadText) -> None:
+    assert read_text("path, label\n a.png, cat\n b.png, dog\n").names == ("a.png", "b.png")
+
+
+def test_utf_16_is_called_so(read_text: ReadText) -> None:
+    with pytest.raises(DataError, match=r"list\.csv: is no UTF-8 text, maybe UTF-16"):
+        read_text("path,label\na.png,cat\nb.png,dog\n", encoding="utf-16")
+
+
+def test_who_looks_for_faults_gets_absent_files_as_samples(read_text: ReadText, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 file does not exist: gone\.png"):
+        read_text("path,label\na.png,cat\nb.png,dog\ngone.png,dog\n")
+    table = read_samples(tmp_path / "list.csv", keep_absent=True)
+    assert table.names == ("a.png", "b.png", "gone.png")
+    with pytest.raises(ImageError, match="does not exist"):
+        table.store.read("gone.png")

@@ -230,3 +230,50 @@ def test_without_pyarrow_it_says_what_to_install(
         "reading Parquet and Arrow files needs packages that are not installed; "
         "install them with: pip install 'eyebright[parquet]'\n"
     )
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_images_in_columns_bring_their_splits_groups_and_columns(
+    dataset: Dataset, save_to_disk: Save, tmp_path: Path, images: list[bytes], saved: bool
+) -> None:
+    told = dataset(images, [0, 1, 2, 0, 1, 2])
+    told = told.append_column("Split", pa.array(["train", "test", None, "train", "", "validation"]))
+    told = told.append_column("group", pa.array([1, 2, None, 1, 3, None], pa.float64()))  # pandas' way with gaps
+    told = told.append_column("camera", pa.array(["a", "b", None, "a", "b", "b"]))
+    if saved:
+        save_to_disk(tmp_path / "data", told)
+        table = read_samples(tmp_path / "data")
+    else:
+        pq.write_table(told, tmp_path / "data.parquet")
+        table = read_samples(tmp_path / "data.parquet")
+    assert table.splits.tolist() == [0, 2, UNASSIGNED, 0, UNASSIGNED, 1]
+    assert table.groups is not None
+    assert [table.groups[row] for row in (0, 1, 3, 4)] == ["1", "2", "1", "3"]
+    assert len(set(table.groups)) == 5
+    assert table.columns == {"camera": ("a", "b", "", "a", "b", "b")}
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("split", ["train", "tset"], 'row 1 has the split "tset"; use train, val, test'),
+        ("groups", ["a", "b"], 'unknown column "groups"; did you mean "group"'),
+    ],
+)
+def test_a_column_beside_images_that_makes_no_sense_is_refused(
+    dataset: Dataset, tmp_path: Path, images: list[bytes], column: str, values: list[str], message: str
+) -> None:
+    told = dataset(images[:2], [0, 1]).append_column(column, pa.array(values))
+    pq.write_table(told, tmp_path / "data.parquet")
+    with pytest.raises(DataError, match=rf"data\.parquet: .*{message}"):
+        read_samples(tmp_path / "data.parquet")
+
+
+def test_whole_numbers_that_a_gap_made_floats_are_labels(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    columns = {"path": ["a.png", "b.png"], "label": [3.0, 4.0], "group": [7.0, float("nan")]}
+    pq.write_table(pa.table(columns), tmp_path / "list.parquet")
+    table = read_samples(tmp_path / "list.parquet")
+    assert table.classes == ("3", "4")
+    assert table.groups is not None
+    assert table.groups[0] == "7"

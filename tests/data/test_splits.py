@@ -172,7 +172,7 @@ def test_samples_without_a_split_follow_their_group() -> None:
 
 def test_a_group_in_two_of_the_datas_splits_is_refused() -> None:
     table = table_of({"cat": 3, "dog": 3}, splits=[0, 1, 2] * 2, groups=["p", "q", "p", "r", "s", "t"])
-    with pytest.raises(DataError, match="group p is in train and in test"):
+    with pytest.raises(DataError, match='is in test, and others of its group, "p", in train'):
         assign_splits(table)
 
 

@@ -53,6 +53,15 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+class Listening(SilentProgress):
+    def __init__(self) -> None:
+        super().__init__()
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
 def about(result: Check, name: str) -> list[str]:
     """The kinds of the findings about a sample."""
     return [finding.kind for finding in result.report.findings if name in finding.samples]
@@ -304,3 +313,83 @@ def test_a_folder_of_everything_odd_is_checked_to_the_end_and_its_findings_are_j
         "odd-mode",
     } <= found
     assert "<b>two</b>" not in (tmp_path / "out" / "check.html").read_text()
+
+
+def test_several_labels_an_image_are_all_looked_at(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(photos, folder)
+    shutil.copy(folder / "blue" / "00.png", folder / "same.png")
+    shutil.copy(folder / "blue" / "01.png", folder / "other.png")
+    rows = [f"{path.relative_to(folder)},{path.parent.name}|round" for path in sorted(folder.rglob("*/*.png"))]
+    rows += ["same.png,round|blue", "other.png,green|round", "gone.png,blue"]
+    (folder / "list.csv").write_text("\n".join(["path,labels", *rows]) + "\n")
+    report = check(folder / "list.csv", out=tmp_path / "check").report
+    kinds = {kind for found in report.findings for kind in [found.kind] if "small-class" not in kind}
+    assert {found.samples for found in report.findings if found.kind == "duplicate"} == {("blue/00.png", "same.png")}
+    (two,) = (found for found in report.findings if found.kind == "two-classes")
+    assert two.samples == ("blue/01.png", "other.png")
+    assert "under blue and round, green and round" in two.words
+    assert "gone.png" in {name for found in report.findings if found.kind == "unreadable" for name in found.samples}
+    assert "wrong-label" not in kinds
+    assert "wrong labels were not looked for: that takes images of one label each" in report.notes
+    assert 'Class "round" has 50 readable images' in " ".join(found.words for found in report.findings)
+
+
+def test_a_file_that_could_not_be_fetched_is_kept_by_its_name_alone(faulty: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(faulty, folder)
+    for name in ("one.png", "two.png"):
+        (folder / "red" / name).symlink_to(tmp_path / "nowhere")
+    file = tmp_path / "decisions.csv"
+    file.write_text("sample,action,reason\nred/one.png,keep,unreadable\n")
+    found = check(folder, out=tmp_path / "check", wrong_labels=False, decisions=file)
+    assert about(found, "red/one.png") == []
+    assert about(found, "red/two.png") == ["unreadable"]
+
+
+@pytest.mark.browser
+def test_a_second_round_of_decisions_holds_the_first_as_well(
+    checked: Check, faulty: Path, browser: Any, tmp_path: Path
+) -> None:
+    first = tmp_path / "first.csv"
+    digests = contents(faulty)
+    first.write_text(
+        "sample,digest,action,label,reason\n"
+        f"blue/broken.png,{digests['blue/broken.png']},exclude,,truncated\n"
+        f"green/wrong.png,{digests['green/wrong.png']},relabel,blue,wrong-label\n"
+    )
+    shutil.copy(faulty / "red" / "01.png", faulty / "green" / "twice.png")
+    try:
+        again = check(faulty, out=tmp_path / "again", decisions=first)
+    finally:
+        (faulty / "green" / "twice.png").unlink()
+    page = browser.new_page(accept_downloads=True)
+    page.goto(again.page.as_uri())
+    assert page.locator("#state").inner_text().endswith(", and 2 decided before")
+    two = page.locator("#two-classes .finding", has_text="twice.png")
+    two.get_by_role("button", name="Keep only red/01.png").click()
+    page.reload()
+    assert page.locator("#state").inner_text().startswith("1 accepted, ")
+    with page.expect_download() as download:
+        page.locator("#save").click()
+    file = tmp_path / "decisions.csv"
+    download.value.save_as(file)
+    page.close()
+    assert sorted(
+        line.split(",")[0::2][0] + ":" + line.split(",")[2] for line in file.read_text().splitlines()[1:]
+    ) == [
+        "blue/broken.png:exclude",
+        "green/twice.png:exclude",
+        "green/wrong.png:relabel",
+        "red/01.png:keep",
+    ]
+
+
+def test_training_says_which_files_stand_in_two_splits(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for split in ("train", "val", "test"):
+        shutil.copytree(photos, folder / split)
+    progress = Listening()
+    train(folder, model="cnn", out=tmp_path / "run", overrides=QUICK, progress=progress)
+    (warning,) = (text for text in progress.warnings if "more than one of the data's splits" in text)
+    assert warning.startswith("48 images stand in more than one of the data's splits, as equal files: test/blue/00.png")

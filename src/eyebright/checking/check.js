@@ -10,7 +10,7 @@
     try {
       const kept = JSON.parse(localStorage.getItem(place) || "{}");
       for (const [id, choice] of Object.entries(kept)) {
-        if (Object.hasOwn(known.findings, id) && ["accept", "dismiss"].includes(choice)) choices.set(id, choice);
+        if (Object.hasOwn(known.findings, id) && /^(accept|dismiss|only\d)$/.test(choice)) choices.set(id, choice);
       }
     } catch { /* no storage, or something else in it: then nothing has been chosen yet */ }
   };
@@ -22,14 +22,18 @@
     const count = { accept: 0, dismiss: 0 };
     for (const article of articles) {
       const choice = choices.get(article.id);
-      if (choice) { article.dataset.choice = choice; count[choice]++; } else { delete article.dataset.choice; }
+      if (choice) {
+        article.dataset.choice = choice === "dismiss" ? choice : "accept";
+        count[article.dataset.choice]++;
+      } else { delete article.dataset.choice; }
       for (const button of article.querySelectorAll("button")) {
         button.setAttribute("aria-pressed", String(button.value === choice));
       }
     }
     const open = articles.filter(a => a.querySelector("button")).length - count.accept - count.dismiss;
+    const before = known.earlier.length ? `, and ${known.earlier.length} decided before` : "";
     document.getElementById("state").textContent =
-      `${count.accept} accepted, ${count.dismiss} dismissed, ${open} open`;
+      `${count.accept} accepted, ${count.dismiss} dismissed, ${open} open${before}`;
     document.getElementById("save").disabled = lines().length < 2;
   };
   const choose = (article, choice, toggle) => {
@@ -43,18 +47,30 @@
     const inert = formula.test(text) ? "'" + text : text;
     return /[",\r\n]/.test(inert) ? '"' + inert.replaceAll('"', '""') + '"' : inert;
   };
+  const decided = (finding, choice) => {
+    if (choice === "accept") return finding.accept;
+    const only = choice.startsWith("only") ? Number(choice.slice(4)) : -1;
+    return finding.samples.map(([sample, digest], place) =>
+      [sample, digest, only < 0 || place === only ? "keep" : "exclude", ""]);
+  };
   const rank = { keep: 0, relabel: 1, exclude: 2 };
   const lines = () => {
     const rows = new Map();
+    // A sample may be kept for several reasons; but what is left out needs no other label.
+    const keyOf = (sample, digest, action, kind) =>
+      JSON.stringify(action === "keep" ? [sample, digest, kind] : [sample, digest]);
+    for (const row of known.earlier) rows.set(keyOf(row[0], row[1], row[2], row[4]), row);
+    const fresh = new Set();
     for (const [id, choice] of choices) {
       const finding = known.findings[id];
-      const wanted = choice === "accept" ? finding.accept
-        : finding.samples.map(([sample, digest]) => [sample, digest, "keep", ""]);
-      for (const [sample, digest, action, label] of wanted) {
-        // A sample may be kept for several reasons; but what is left out needs no other label.
-        const key = JSON.stringify(action === "keep" ? [sample, digest, finding.kind] : [sample, digest]);
+      for (const [sample, digest, action, label] of decided(finding, choice)) {
+        const key = keyOf(sample, digest, action, finding.kind);
         const other = rows.get(key);
-        if (!other || rank[action] > rank[other[2]]) rows.set(key, [sample, digest, action, label, finding.kind]);
+        // What was decided before gives way to what is decided now.
+        if (!other || !fresh.has(key) || rank[action] > rank[other[2]]) {
+          rows.set(key, [sample, digest, action, label, finding.kind]);
+        }
+        fresh.add(key);
       }
     }
     return ["sample,digest,action,label,reason", ...[...rows.values()].map(row => row.map(cell).join(","))];

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.checking import duplicates, leaks, quality, unreadable, wrong_labels
-from eyebright.checking.duplicates import find_duplicates
+from eyebright.checking.duplicates import SMALLEST, find_duplicates
 from eyebright.checking.findings import CheckReport, Decision, Finding, Kind
 from eyebright.checking.kept_looks import LookCache, look_and_group
-from eyebright.checking.leaks import find_leaks
+from eyebright.checking.leaks import find_cut_groups, find_leaks
 from eyebright.checking.quality import find_quality
 from eyebright.checking.unreadable import find_unreadable
 from eyebright.checking.wrong_labels import find_wrong_labels
 from eyebright.data.cache import digest_table
+from eyebright.data.folders import counted
 from eyebright.data.samples import SampleTable
 from eyebright.errors import WeightsError
 from eyebright.progress import Progress, SilentProgress
@@ -69,18 +70,30 @@ def check(
         *find_unreadable(table, looks),
         *copies,
         *find_leaks(table, copies),
+        *find_cut_groups(table),
         *find_quality(table, looks),
     ]
     seconds = max(time.monotonic() - began, 1e-9)
     notes = list(table.notes)
-    if search_wrong_labels:
+    small = int((looks.readable & (looks.sizes.min(axis=1) < SMALLEST)).sum())
+    if small:
+        notes.append(
+            f"{counted(small, 'image is', 'images are')} smaller than {SMALLEST} pixels: of such, copies are found "
+            "only if the files are equal, for there is too little in them to tell a copy by its looks"
+        )
+    if search_wrong_labels and table.label_sets is not None:
+        notes.append("wrong labels were not looked for: that takes images of one label each")
+    elif search_wrong_labels:
         found, remarks = _look_for_wrong_labels(table, number_groups(len(table), groups), seed, progress, threads)
         findings += found
         notes += remarks
     else:
         notes.append("wrong labels were not looked for, as asked")
     digest_of = dict(zip(table.names, looks.digests, strict=True))
-    findings = rank([finding for finding in findings if not _is_settled(finding, digest_of, decisions)])
+    kept = {
+        _about(decision.sample, decision.digest, decision.reason) for decision in decisions if decision.action == "keep"
+    }
+    findings = rank([finding for finding in findings if not _is_settled(finding, digest_of, kept)])
     return CheckReport(
         data=data,
         num_samples=len(table),
@@ -134,7 +147,12 @@ def _look_for_wrong_labels(
     return [], [f"wrong labels were not looked for: {missing}"]
 
 
-def _is_settled(finding: Finding, digest_of: Mapping[str, str], decisions: Sequence[Decision]) -> bool:
+def _about(name: str, digest: str, reason: str) -> tuple[str, str]:
+    """What a decision to keep holds for: a content, wherever it lies; or a name, of what could not be fetched."""
+    return digest or f"\0{name}", reason
+
+
+def _is_settled(finding: Finding, digest_of: Mapping[str, str], kept: Set[tuple[str, str]]) -> bool:
     """Whether a person has looked at it and wants all its samples kept as they are."""
-    kept = {(decision.digest, decision.reason) for decision in decisions if decision.action == "keep"}
-    return bool(finding.samples) and all((digest_of[name], finding.kind) in kept for name in finding.samples)
+    about = {_about(name, digest_of[name], finding.kind) for name in finding.samples}
+    return bool(about) and about <= kept

@@ -372,7 +372,7 @@ def _confirm(
 
 def _finding(table: SampleTable, looks: Looks, rows: Sequence[int]) -> Finding:
     names = [table.names[row] for row in rows]
-    classes = sorted({table.classes[table.labels[row]] for row in rows})
+    classes = sorted({" and ".join(table.labels_of(row)) for row in rows})
     exact = len({looks.digests[row] for row in rows}) == 1
     if len(classes) > 1:
         kind, leaving = "two-classes", list(rows)

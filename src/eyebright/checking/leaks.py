@@ -1,12 +1,16 @@
-"""The same image in two of the splits that the data bring."""
+"""What stands in two of the splits that the data bring: the same image, or a group that was to stay whole."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from eyebright.checking.findings import Decision, Finding, Kind
-from eyebright.data.folders import listed
+from eyebright.data.folders import counted, listed
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
+from eyebright.errors import printable
 
 KINDS = (
     Kind(
@@ -15,6 +19,13 @@ KINDS = (
         severity="wrong",
         reason="What was trained on is known by heart, so measuring on it makes the result look better than it is. "
         "Leave the copies in train out; of val and test, those in val.",
+    ),
+    Kind(
+        name="cut-group",
+        title="Groups in two splits",
+        severity="wrong",
+        reason="Images of one group are alike, so measuring on a part of what was trained on makes the result look "
+        "better than it is; training refuses such data. Give all of a group one split, or none to have them divided.",
     ),
 )
 _COPIES = frozenset({"duplicate", "near-duplicate", "two-classes"})
@@ -53,4 +64,27 @@ def find_leaks(table: SampleTable, duplicates: Sequence[Finding]) -> list[Findin
                 ),
             )
         )
+    return findings
+
+
+def find_cut_groups(table: SampleTable) -> list[Finding]:
+    """One finding for each group whose samples stand in more than one split; samples without a split do not count."""
+    if table.groups is None:
+        return []
+    rows_of: dict[str, list[int]] = {}
+    for row in np.flatnonzero(table.splits != UNASSIGNED).tolist():
+        rows_of.setdefault(table.groups[row], []).append(row)
+    findings = []
+    for group, rows in rows_of.items():
+        count_of = Counter(table.splits[rows].tolist())
+        if len(count_of) > 1:
+            parts = [f"{SPLITS[split]} ({counted(count_of[split], 'image', 'images')})" for split in sorted(count_of)]
+            findings.append(
+                Finding(
+                    kind="cut-group",
+                    words=f'The group "{printable(group)}" is in {" and in ".join(parts)}.',
+                    samples=tuple(table.names[row] for row in rows),
+                    score=float(len(rows)),
+                )
+            )
     return findings

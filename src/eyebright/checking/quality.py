@@ -109,9 +109,10 @@ def find_quality(table: SampleTable, looks: Looks) -> list[Finding]:
 
 def _find_small_classes(table: SampleTable, looks: Looks) -> list[Finding]:
     brings_test = bool((table.splits == SPLITS.index("test")).any())
+    belongs = table.membership()
     findings = []
     for label, name in enumerate(table.classes):
-        of_class = (table.labels == label) & looks.readable
+        of_class = belongs[:, label] & looks.readable
         total = int(of_class.sum())
         if brings_test:
             tested = int((of_class & (table.splits == SPLITS.index("test"))).sum())
@@ -137,7 +138,7 @@ def _find_small_classes(table: SampleTable, looks: Looks) -> list[Finding]:
 def _find_imbalance(table: SampleTable) -> list[Finding]:
     known = table.splits != UNASSIGNED
     rows = known & (table.splits == SPLITS.index("train")) if known.all() else np.ones(len(table), dtype=np.bool_)
-    counts = np.bincount(table.labels[rows], minlength=len(table.classes))
+    counts = table.membership()[rows].sum(axis=0)
     if not len(counts) or counts.min() * UNEQUAL > counts.max() or counts.max() == counts.min():
         return []
     large, small = int(counts.argmax()), int(counts.argmin())

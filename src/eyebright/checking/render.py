@@ -39,13 +39,19 @@ PICTURE_BYTES = 2_200_000
 
 
 def render_check(
-    report: CheckReport, read_thumbnail: ReadThumbnail, *, command: str = "", next_command: str = ""
+    report: CheckReport,
+    read_thumbnail: ReadThumbnail,
+    *,
+    decisions: Sequence[Decision] = (),
+    command: str = "",
+    next_command: str = "",
 ) -> str:
     """The page as HTML, to be written as UTF-8.
 
     Args:
         report: what was found.
         read_thumbnail: a sample's name -> its image (H, W, 3) uint8, or None where it can't be shown.
+        decisions: those of an earlier check, which the file that is saved holds as well.
         command: what the user typed.
         next_command: what to type once decisions.csv is saved.
     """
@@ -65,7 +71,8 @@ def render_check(
         sections.append(_section(kind, findings, articles))
     key = hashlib.sha256(json.dumps([report.data, sorted(known)]).encode()).hexdigest()[:16]
     # Inside <script>, only "<" could end the block; \u003c is the same to JSON.
-    data = json.dumps({"key": key, "findings": known}).replace("<", "\\u003c")
+    earlier = [[one.sample, one.digest, one.action, one.label, one.reason] for one in decisions]
+    data = json.dumps({"key": key, "findings": known, "earlier": earlier}).replace("<", "\\u003c")
     script, style = (
         resources.files("eyebright.checking").joinpath(f"check.{kind}").read_text(encoding="utf-8")
         for kind in ("js", "css")
@@ -149,6 +156,11 @@ def _article(identity: str, kind: Kind, finding: Finding, shown: str) -> str:
     accept = _accept_words(finding)
     if accept:
         buttons += f'<button type="button" value="accept" aria-pressed="false">{accept}</button>'
+    for place, name in enumerate(_alternatives(finding)):
+        buttons += (
+            f'<button type="button" value="only{place}" aria-pressed="false">'
+            f"Keep only {markup.name(markup.end_of_place(name))}</button>"
+        )
     buttons += (
         '<button type="button" value="dismiss" aria-pressed="false">'
         f"{'Keep as it is' if len(finding.samples) == 1 else 'Keep all' if finding.samples else 'Seen'}</button>"
@@ -157,6 +169,13 @@ def _article(identity: str, kind: Kind, finding: Finding, shown: str) -> str:
         f'<article class="finding" id="{identity}" data-kind="{markup.text(kind.name)}">{shown}'
         f'<p>{markup.text(finding.words)}</p><div class="choices">{buttons}</div></article>'
     )
+
+
+def _alternatives(finding: Finding) -> tuple[str, ...]:
+    """Images of which any one may be the right one to keep, as where the same one stands under two classes."""
+    leaving = {decision.sample for decision in finding.proposal if decision.action == "exclude"}
+    several = 2 <= len(finding.samples) <= PICTURES
+    return finding.samples if several and leaving == set(finding.samples) else ()
 
 
 def _accept_words(finding: Finding) -> str:
@@ -184,7 +203,7 @@ def _section(kind: Kind, findings: Sequence[Finding], articles: Sequence[str]) -
     if len(findings) > len(articles):
         some = (
             f'<p class="quiet">The {len(articles):,} worst of {len(findings):,}; check.json names all. Decide on '
-            "these, then check again with --decisions.</p>"
+            "these, then check again with --decisions: what was decided is saved again along with the rest.</p>"
         )
     elif len(findings) > WITH_PICTURES:
         some = f'<p class="quiet">The first {WITH_PICTURES} are shown with pictures.</p>'

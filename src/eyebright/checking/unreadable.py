@@ -114,7 +114,7 @@ def _find_wrong_suffixes(table: SampleTable, looks: Looks) -> list[Finding]:
 
 
 def _find_odd_modes(table: SampleTable, looks: Looks) -> list[Finding]:
-    """One finding for each way of storing that is neither plain nor that of most images."""
+    """One finding for each way of storing that is not plain; images are named unless most are stored so."""
     rows_of: dict[str, list[int]] = {}
     for number, (_, mode, several) in enumerate(looks.headers):
         rows = np.flatnonzero(looks.readable & (looks.kinds == number)).tolist()
@@ -130,7 +130,7 @@ def _find_odd_modes(table: SampleTable, looks: Looks) -> list[Finding]:
                 Finding(
                     kind="odd-mode",
                     words=f"{counted(len(rows), 'image is', 'images are')} stored {stored}.",
-                    samples=tuple(table.names[row] for row in sorted(rows)),
+                    samples=tuple(table.names[row] for row in sorted(rows)) if len(rows) * 2 <= len(table) else (),
                     score=len(rows) / len(table),
                 )
             )

@@ -116,7 +116,7 @@ def print_cache(cache: CacheContents) -> None:
         console().print(table)
         print_line()
     size, limit = cache.size_bytes / 1e9, cache.limit_bytes / 1e9
-    print_line(f"{size:,.1f} of at most {limit:,.1f} GB of decoded images in {cache.folder}")
+    print_line(f"{size:,.3g} of at most {limit:,.3g} GB of decoded images in {cache.folder}")
 
 
 def print_check(report: CheckReport) -> None:

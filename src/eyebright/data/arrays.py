@@ -8,18 +8,19 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eyebright.data.decode import value_range
-from eyebright.data.folders import class_name, counted, listed, table_of_labels
+from eyebright.data.folders import SPLIT_SYNONYMS, class_name, counted, listed, table_of_labels
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.errors import DataError, ImageError, printable
 
 _CLASS_KEYS = ("classes", "class_names")
+_PLACE_KEYS = {"splits": ("splits", "split"), "groups": ("groups", "group")}
 _LAYOUTS = (
     # One row per way people name their arrays: (images, labels, split).
     (("images", "labels", ""), ("x", "y", "")),
@@ -53,7 +54,9 @@ def read_npz(path: str, *, min_classes: int) -> SampleTable:
     """The table of an .npz file.
 
     Keys: `images` and `labels` (or `x` and `y`); or for each split `train_images` and `train_labels`, or `x_train` and
-    `y_train`, likewise val and test; and if wanted `classes`, the K names that whole-number labels stand for.
+    `y_train`, likewise val and test; and if wanted `classes`, the K names that whole-number labels stand for. Beside
+    `images` there may be `splits` (N names: train, val, test or nothing) and `groups` (N names or numbers). Other
+    arrays are not used, and a note says so.
 
     Raises:
         DataError: no .npz file, one with Python objects in it, other keys, or arrays that make no sense.
@@ -83,7 +86,23 @@ def read_npz(path: str, *, min_classes: int) -> SampleTable:
             "or x_train, y_train, x_test and y_test"
         )
     classes = next((by_key[key] for key in _CLASS_KEYS if key in by_key), None)
-    return _table(parts, classes, where=path, min_classes=min_classes)
+    places = {kind: next((by_key[key] for key in keys if key in by_key), None) for kind, keys in _PLACE_KEYS.items()}
+    table = _table(parts, classes, where=path, min_classes=min_classes)
+    if any(values is not None for values in places.values()):
+        if "" not in parts:
+            raise DataError(f"{shown}: has splits or groups for images that stand apart by split; leave them out")
+        table = replace(
+            table,
+            splits=_read_splits(places["splits"], len(table), f"{shown}: the splits"),
+            groups=_read_groups(places["groups"], len(table), f"{shown}: the groups"),
+        )
+    known = {key for ways in _LAYOUTS for pair in ways for key in pair[:2]}
+    known |= {*_CLASS_KEYS, *(key for keys in _PLACE_KEYS.values() for key in keys)}
+    unused = sorted(key for key in arrays if key.lower() not in known)
+    if unused:
+        note = f"{counted(len(unused), 'array', 'arrays')} of other names not used: {listed(unused)}"
+        table = replace(table, notes=(*table.notes, note))
+    return table
 
 
 def read_arrays(
@@ -142,6 +161,30 @@ def _table(
     return table_of_labels(
         store, names, of_class, splits=splits, notes=notes, where=where, min_classes=min_classes, kind="label"
     )
+
+
+def _read_splits(values: NDArray[Any] | None, count: int, shown: str) -> NDArray[np.int8]:
+    """N names -> indices into `SPLITS`."""
+    if values is None:
+        return np.full(count, UNASSIGNED, dtype=np.int8)
+    names = [name.lower() for name in _texts(values, count, shown)]
+    unknown = sorted({name for name in names if name and name not in SPLIT_SYNONYMS})
+    if unknown:
+        raise DataError(f"{shown} have {listed(unknown)}; use train, val, test, or leave it empty")
+    return np.array([SPLITS.index(SPLIT_SYNONYMS[name]) if name else UNASSIGNED for name in names], dtype=np.int8)
+
+
+def _read_groups(values: NDArray[Any] | None, count: int, shown: str) -> tuple[str, ...] | None:
+    """N names or numbers; a sample without one is a group of its own."""
+    if values is None:
+        return None
+    return tuple(name or f"\0{row}" for row, name in enumerate(_texts(values, count, shown)))
+
+
+def _texts(values: NDArray[Any], count: int, shown: str) -> list[str]:
+    if values.shape != (count,) or values.dtype.kind not in "USiu":
+        raise DataError(f"{shown} are {values.dtype} of shape {values.shape}; give {count:,} names, one for each image")
+    return [_text(value).strip() for value in values.tolist()]
 
 
 def _class_names(classes: NDArray[Any] | Sequence[str], shown: str) -> list[str]:

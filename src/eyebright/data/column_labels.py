@@ -1,18 +1,26 @@
-"""Which columns of a file hold images and labels, what the classes are called, and each row's label."""
+"""Which columns of a file hold images and labels, what the classes are called, and what each row tells.
+
+As in a list of images (see `manifests`), the columns split and group say where a sample belongs, and whatever other
+plain columns there are is kept, so that results can be told for each of their values.
+"""
 
 from __future__ import annotations
 
+import difflib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eyebright.data.columns import ColumnStore
-from eyebright.data.folders import class_name, counted, listed, table_of_labels
-from eyebright.data.samples import SampleTable
-from eyebright.errors import DataError, printable
+from eyebright.data.folders import SPLIT_SYNONYMS, class_name, counted, listed, table_of_labels
+from eyebright.data.manifests import NEARLY
+from eyebright.data.samples import SPLITS, SampleTable
+from eyebright.errors import DataError, nearest, printable
 
 _IMAGE_NAMES = ("image", "img", "images", "picture", "photo", "jpg", "png", "bytes")
+_PLACES = ("split", "group")
 _LABEL_NAMES = ("label", "labels", "class", "fine_label", "target", "cls")
 
 
@@ -21,6 +29,8 @@ class Columns:
     image: str
     label: str
     class_names: tuple[str, ...] | None
+    more: tuple[str, ...]
+    """Columns to read beside the label: split and group, if they are there, and those to slice by."""
 
 
 class LabelReader:
@@ -36,6 +46,9 @@ class LabelReader:
         self._without: list[str] = []
         self._once: dict[tuple[str, ...], tuple[str, ...]] = {}
         self._several = False
+        self._more: list[Mapping[str, str]] = []
+        self._more_names: dict[str, None] = {}
+        self._texts: dict[str, str] = {}  # a million rows share the few values of their columns
 
     def choose(self, schema: Any, shown: str, info: Mapping[str, Any]) -> Columns:
         """The columns of images and labels, and the names of the classes."""
@@ -57,10 +70,37 @@ class LabelReader:
             if len(found) > 1 and note not in self.notes:
                 self.notes.append(note)
         names = _class_label(features.get(label))
-        return Columns(image=image, label=label, class_names=names or None)
+        more = [
+            field.name
+            for field in schema
+            if field.name not in (label, *images, *told)
+            and not self._arrow.types.is_nested(field.type)
+            and not field.name.startswith("__index_level_")
+        ]
+        folded = [name.strip().lower() for name in more]
+        absent = [name for name in _PLACES if name not in folded]
+        for name in folded:
+            # Taken for one to slice by, a misspelt "group" would let one patient's images be trained and tested on.
+            if name not in _PLACES and difflib.get_close_matches(name, absent, n=1, cutoff=NEARLY):
+                raise DataError(
+                    f'{shown}: unknown column "{printable(name)[:60]}"; {nearest(name, absent)} If not, give it a name '
+                    "less like that one"
+                )
+        return Columns(image=image, label=label, class_names=names or None, more=tuple(more))
 
-    def add(self, part: str, labels: Sequence[Any], columns: Columns, split: int) -> None:
-        """Add a file's labels; rows without one are left out."""
+    def add(
+        self, part: str, labels: Sequence[Any], columns: Columns, split: int, more: Mapping[str, Sequence[Any]]
+    ) -> None:
+        """Add a file's labels; rows without one are left out.
+
+        Args:
+            part: the file.
+            labels: one for each row, or a list of them.
+            columns: what was chosen of it.
+            split: where its name places its rows; a row that tells its own split goes there.
+            more: what the other columns tell, row by row.
+        """
+        self._more_names |= dict.fromkeys(columns.more)
         for row, label in enumerate(labels):
             name = f"{part}: row {row}"
             several = isinstance(label, list)
@@ -72,7 +112,9 @@ class LabelReader:
                 continue
             self._names.append(name)
             self._labels.append(self._once.setdefault(known, known))
-            self._splits.append(split)
+            told = {column: cell_text(values[row]) for column, values in more.items()}
+            self._splits.append(self._split(told, name, split))
+            self._more.append({column: self._texts.setdefault(text, text) for column, text in told.items()})
 
     def table(self, store: ColumnStore, where: str, min_classes: int) -> SampleTable:
         if not self._names:
@@ -87,12 +129,34 @@ class LabelReader:
             self._names,
             [labels[0] for labels in self._labels],
             splits=self._splits,
+            groups=self._groups(),
             label_sets=self._labels if self._several else None,
+            columns={
+                column: tuple(told.get(column, "") for told in self._more)
+                for column in self._more_names
+                if column.strip().lower() not in _PLACES
+            },
             notes=notes,
             where=where,
             min_classes=min_classes,
             kind="label",
         )
+
+    def _split(self, told: Mapping[str, str], name: str, otherwise: int) -> int:
+        text = _place(told, "split").lower()
+        if text and text not in SPLIT_SYNONYMS:
+            raise DataError(
+                f'{self._shown}: {printable(name)} has the split "{printable(text)[:60]}"; use train, val, test, or '
+                "leave it empty"
+            )
+        return SPLITS.index(SPLIT_SYNONYMS[text]) if text else otherwise
+
+    def _groups(self) -> tuple[str, ...] | None:
+        """Of each sample; one without is a group of its own. None where no column tells any."""
+        if not any(column.strip().lower() == "group" for column in self._more_names):
+            return None
+        pairs = zip(self._more, self._names, strict=True)
+        return tuple(_place(told, "group") or f"\0{name}" for told, name in pairs)
 
     def _name(self, value: Any, columns: Columns, place: str) -> str | None:
         if value is None or value == -1:  # Hugging Face marks test samples without a label so
@@ -112,6 +176,19 @@ class LabelReader:
                 "counted from 0"
             )
         return names[value]
+
+
+def cell_text(value: Any) -> str:
+    """What a cell of a plain column says: numbers, truth values and dates as Python writes them, nothing as nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # what pandas writes for nothing
+        return ""
+    if isinstance(value, float) and value.is_integer():  # with a gap in it, a column of whole numbers has floats
+        return str(int(value))
+    return str(value).strip()
+
+
+def _place(told: Mapping[str, str], wanted: str) -> str:
+    return next((text for column, text in told.items() if column.strip().lower() == wanted), "")
 
 
 def _features(schema: Any) -> dict[str, Any]:

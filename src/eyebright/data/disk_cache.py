@@ -104,8 +104,8 @@ class SquareCache:
             if layout.total > limit:
                 if limit:
                     warn(
-                        f"the decoded images take {layout.total / GIGABYTE:.1f} GB and are not kept: the limit of the "
-                        f"cache is {limit / GIGABYTE:.1f} GB; {LIMIT_VARIABLE} sets another"
+                        f"the decoded images take {layout.total / GIGABYTE:.3g} GB and are not kept: the limit of the "
+                        f"cache is {limit / GIGABYTE:.3g} GB; {LIMIT_VARIABLE} sets another"
                     )
                 return None
             self.folder.mkdir(parents=True, exist_ok=True)

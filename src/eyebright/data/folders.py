@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import final
 
@@ -27,7 +27,7 @@ from eyebright.data.samples import SPLITS, UNASSIGNED, ImageStore, SampleTable
 from eyebright.errors import DataError, printable
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif"}
 )
 SPLIT_SYNONYMS = {
     "train": "train",
@@ -66,9 +66,26 @@ def read_folder(root: str, *, min_classes: int) -> SampleTable:
     others: list[str] = []
     for name in walk(root):
         (images if is_image_name(name) else others).append(name)
-    return table_of_class_folders(
+    table = table_of_class_folders(
         FolderStore(root), images, others, where=root, min_classes=min_classes, is_archive=False
     )
+    without = _folders_without_images(root, images)
+    if without:
+        words = counted(len(without), "folder holds no image and is no class", "folders hold no image and are no class")
+        table = replace(table, notes=(*table.notes, f"{words}: {listed(without)}"))
+    return table
+
+
+def _folders_without_images(root: str, images: Iterable[str]) -> list[str]:
+    """Visible folders at the top, or in a split's folder, without an image anywhere below: classes that were meant?"""
+    parents = {"/".join(name.split("/")[:depth]) for name in images for depth in (1, 2) if name.count("/") >= depth}
+    places = ["", *sorted(parent for parent in parents if parent.lower() in SPLIT_SYNONYMS)]
+    found = []
+    for place in places:
+        with os.scandir(os.path.join(root, place)) as listing:
+            names = sorted(entry.name for entry in listing if os.path.isdir(entry.path) and not is_hidden(entry.name))
+        found += [name for name in (f"{place}/{name}" if place else name for name in names) if name not in parents]
+    return found
 
 
 def walk(root: str) -> Iterator[str]:

@@ -24,7 +24,7 @@ from eyebright.errors import DataError, nearest, printable
 COLUMNS = ("path", "label", "labels", "split", "group")
 _DELIMITERS = (",", ";", "\t")
 BETWEEN_LABELS = "|"
-_NEARLY = 0.75
+NEARLY = 0.75
 """As difflib's ratio: a column so much like one that is not there is a slip ("splits", "grup"), none to slice by."""
 
 Cells = Mapping[str, str | Sequence[str]]
@@ -40,13 +40,14 @@ class _Row:
     more: tuple[str, ...]
 
 
-def read_manifest(path: str, *, min_classes: int) -> SampleTable:
+def read_manifest(path: str, *, min_classes: int, keep_absent: bool = False) -> SampleTable:
     """The table of a CSV or TSV file; relative paths start at its folder.
 
     The first line names the columns: path, label, and optionally split (train, val, test or empty) and group. Whatever
     other columns there are (camera, site, day) is kept, so that results can be told for each of their values.
     Separated by commas, semicolons or tabs. Instead of label there may be labels: the classes of a sample that has
-    several, with | between them. A path listed twice is kept once if both rows agree.
+    several, with | between them. A path listed twice is kept once if both rows agree. With `keep_absent`, files that
+    are missing are samples that can't be read.
 
     Raises:
         DataError: it can't be read, a column is misspelt or absent, a row is incomplete or contradicts another,
@@ -56,14 +57,19 @@ def read_manifest(path: str, *, min_classes: int) -> SampleTable:
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             first_line = file.readline()
+            if "\0" in first_line:
+                raise DataError(f"{shown}: is no UTF-8 text, maybe UTF-16; save it as CSV in UTF-8")
             delimiter = max(_DELIMITERS, key=first_line.count)
             file.seek(0)
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            # Blanks behind a comma belong to nothing, in a path no more than in a label; those in quotes stay.
+            reader = csv.reader(file, delimiter=delimiter, strict=True, skipinitialspace=True)
             try:
                 header = [column_name(name) for name in next(reader, [])]
                 check_header(header, shown)
                 rows = _cells(reader, header, shown)
-                return table_of_rows(rows, header, where=path, unit="line", min_classes=min_classes)
+                return table_of_rows(
+                    rows, header, where=path, unit="line", min_classes=min_classes, keep_absent=keep_absent
+                )
             except csv.Error as error:
                 raise DataError(f"{shown}: line {reader.line_num} is no valid CSV ({error})") from None
     except OSError as error:
@@ -98,7 +104,7 @@ def check_header(header: Sequence[str], shown: str) -> None:
     absent = [*missing, *(name for name in ("split", "group") if name not in header)]
     for name in folded:
         # Taken for one to slice by, a misspelt "group" would let one patient's images be trained and tested on.
-        if name not in COLUMNS and difflib.get_close_matches(name, absent, n=1, cutoff=_NEARLY):
+        if name not in COLUMNS and difflib.get_close_matches(name, absent, n=1, cutoff=NEARLY):
             told = nearest(name, absent)
             raise DataError(
                 f'{shown}: unknown column "{printable(name)[:60]}"; {told} If not, give it a name less like that one'
@@ -108,7 +114,13 @@ def check_header(header: Sequence[str], shown: str) -> None:
 
 
 def table_of_rows(
-    rows: Iterable[tuple[int, Cells]], header: Sequence[str], *, where: str, unit: str, min_classes: int
+    rows: Iterable[tuple[int, Cells]],
+    header: Sequence[str],
+    *,
+    where: str,
+    unit: str,
+    min_classes: int,
+    keep_absent: bool = False,
 ) -> SampleTable:
     """The table of a manifest's rows.
 
@@ -117,6 +129,7 @@ def table_of_rows(
         header: the columns, checked; cells of the same names.
         where: the manifest; relative paths start at its folder.
         unit: what the numbers count: "line" or "row".
+        keep_absent: see `read_manifest`.
 
     Raises:
         DataError: see `read_manifest`.
@@ -128,8 +141,10 @@ def table_of_rows(
     repeated: list[str] = []
     once: dict[str, str] = {}  # a million rows share the few names of their classes
     spellings: set[str] = set()
+    root = os.path.dirname(os.path.abspath(where))
     for number, cells in rows:
         path, row = _row(number, cells, column, others, f"{shown}: {unit} {number}", once, spellings)
+        path = _relative(path, root)
         earlier = kept.setdefault(path, row)
         if earlier is row:
             continue
@@ -149,7 +164,7 @@ def table_of_rows(
         raise DataError(f"{shown}: has a header but no rows; list one image per line")
 
     store = FolderStore(os.path.dirname(where))
-    missing = [name for name in kept if not os.path.exists(store.locate(name))]
+    missing = [] if keep_absent else [name for name in kept if not os.path.exists(store.locate(name))]
     if missing:
         raise DataError(
             f"{shown}: {counted(len(missing), 'file does', 'files do')} not exist: {listed(missing)}; "
@@ -172,6 +187,13 @@ def table_of_rows(
         min_classes=min_classes,
         kind="label",
     )
+
+
+def _relative(path: str, root: str) -> str:
+    """One name for a file, whichever way it is written: below the manifest's folder, or else absolute."""
+    plain = posixpath.normpath(path)
+    inside = plain.startswith(f"{root.rstrip('/')}/")
+    return plain[len(root.rstrip("/")) + 1 :] if inside else plain
 
 
 def _cells(reader: Iterator[list[str]], header: Sequence[str], shown: str) -> Iterator[tuple[int, Cells]]:
@@ -209,7 +231,7 @@ def _row(
     if split and split not in SPLIT_SYNONYMS:
         raise DataError(f'{shown} has the split "{printable(split)}"; use train, val, test, or leave it empty')
     group = str(cells.get("group", "")).strip()
-    return posixpath.normpath(path), _Row(
+    return path, _Row(
         number=number,
         labels=tuple(once.setdefault(label, label) for label in labels),
         split=SPLITS.index(SPLIT_SYNONYMS[split]) if split else UNASSIGNED,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from eyebright.data.column_labels import LabelReader, list_image_columns
+from eyebright.data.column_labels import LabelReader, cell_text, list_image_columns
 from eyebright.data.columns import ArrowPart, ColumnStore, ParquetPart, Part
 from eyebright.data.folders import SPLIT_SYNONYMS, splits_named_in
 from eyebright.data.manifests import COLUMNS, Cells, check_header, column_name, table_of_rows
@@ -30,8 +30,10 @@ def is_arrow_name(name: str) -> bool:
     return name.lower().endswith(".arrow")
 
 
-def read_parquet(path: str, *, min_classes: int) -> SampleTable:
+def read_parquet(path: str, *, min_classes: int, keep_absent: bool = False) -> SampleTable:
     """The table of a Parquet file: a manifest with a column path (see `manifests`), or images with labels.
+
+    `keep_absent` is for the first, as in `manifests.read_manifest`.
 
     Raises:
         MissingExtraError: pyarrow is not installed.
@@ -57,6 +59,7 @@ def read_parquet(path: str, *, min_classes: int) -> SampleTable:
             where=path,
             unit="row",
             min_classes=min_classes,
+            keep_absent=keep_absent,
         )
 
 
@@ -80,8 +83,10 @@ def read_parquet_files(paths: Sequence[str], *, where: str, folder: str, min_cla
         with _damage_named(arrow, path):
             schema = arrow.parquet.read_schema(path)
             columns = reader.choose(schema, printable(path), {})
-            labels = arrow.parquet.read_table(path, columns=[columns.label]).column(0).to_pylist()
-        reader.add(name, labels, columns, split)
+            beside = arrow.parquet.read_table(path, columns=[columns.label, *columns.more])
+            labels = beside.column(columns.label).to_pylist()
+            more = {column: beside.column(column).to_pylist() for column in columns.more}
+        reader.add(name, labels, columns, split, more)
         parts[name] = ParquetPart(arrow, path, columns.image, len(labels))
     return reader.table(ColumnStore(parts, folder), where, min_classes)
 
@@ -118,8 +123,9 @@ def read_saved_dataset(folder: str, *, min_classes: int) -> SampleTable:
                 columns = reader.choose(part.schema, printable(path), info)
                 part.column = columns.image
                 labels = part.values(columns.label)
+                more = {column: part.values(column) for column in columns.more}
             name = f"{inner}/{file}" if inner else file
-            reader.add(name, labels, columns, UNASSIGNED if index is None else SPLITS.index(index))
+            reader.add(name, labels, columns, UNASSIGNED if index is None else SPLITS.index(index), more)
             parts[name] = part
     return reader.table(ColumnStore(parts, folder), folder, min_classes)
 
@@ -142,14 +148,12 @@ def _manifest_rows(arrow: Any, path: str, header: Sequence[str]) -> Iterator[tup
 
 
 def _cell(value: Any, name: str, number: int, path: str) -> str | list[str]:
-    if value is None:
-        return ""
-    if column_name(name) not in COLUMNS:
-        return str(value)  # numbers, truth values, dates: each as Python writes it
     if isinstance(value, str):
         return value
-    if isinstance(value, int) and name.strip().lower() != "path":
-        return str(int(value))
+    text = cell_text(value)
+    whole = isinstance(value, int | float) and (not text or text.lstrip("-").isdecimal())
+    if column_name(name) not in COLUMNS or not text or (whole and column_name(name) != "path"):
+        return text
     if isinstance(value, list) and name.strip().lower() == "labels" and all(isinstance(v, str | int) for v in value):
         return [str(label) for label in value]
     raise DataError(f"{printable(path)}: row {number} has a {type(value).__name__} as {name}; it must be text")

@@ -42,7 +42,7 @@ _KINDS = "a folder of class folders, or a .zip, .tar, .csv, .tsv, .parquet or .n
 
 
 def read_samples(
-    source: str | os.PathLike[str] | SampleTable | tuple[Any, ...], *, min_classes: int = 2
+    source: str | os.PathLike[str] | SampleTable | tuple[Any, ...], *, min_classes: int = 2, keep_absent: bool = False
 ) -> SampleTable:
     """A table of labelled samples from any kind of source.
 
@@ -55,6 +55,8 @@ def read_samples(
             names) as arrays; or a table, which is returned as it is. The rules stand in `folders`, `manifests`,
             `shards`, `parquet` and `arrays`.
         min_classes: fewer classes are an error; 1 to evaluate on images of a single class.
+        keep_absent: whether a file that a list names and that is missing is a sample that can't be read, for who looks
+            for such; else it is an error.
 
     Returns:
         The table: classes sorted, `splits` as the source gives them or UNASSIGNED, `notes` on what was left out.
@@ -82,6 +84,8 @@ def read_samples(
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:
         raise DataError(f"{printable(path)}: is no data; give {_KINDS}")
+    if reader is read_manifest or reader is read_parquet:
+        return reader(path, min_classes=min_classes, keep_absent=keep_absent)
     return reader(path, min_classes=min_classes)
 
 

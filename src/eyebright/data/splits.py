@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from eyebright.data.folders import counted, listed
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.data.units import Units, draw_places, gather, join_units
-from eyebright.errors import DataError, SettingsError
+from eyebright.errors import DataError, SettingsError, printable
 
 _TRAIN, _VAL, _TEST = (SPLITS.index(split) for split in ("train", "val", "test"))
 _FAR_OFF = 1.5  # times the share asked for, or the share asked for by this: worth a note
@@ -185,11 +185,11 @@ def _follow_groups(table: SampleTable) -> NDArray[np.int8]:
     if table.groups is None:
         return splits
     split_of: dict[str, int] = {}
-    for group, split in zip(table.groups, splits.tolist(), strict=True):
+    for row, (group, split) in enumerate(zip(table.groups, splits.tolist(), strict=True)):
         if split != UNASSIGNED and split_of.setdefault(group, split) != split:
             raise DataError(
-                f"group {listed([group])} is in {SPLITS[split_of[group]]} and in {SPLITS[split]}; "
-                "samples of one group must share a split"
+                f"{printable(table.store.locate(table.names[row]))} is in {SPLITS[split]}, and others of its group, "
+                f'"{printable(group)}", in {SPLITS[split_of[group]]}; samples of one group must share a split'
             )
     for row, group in enumerate(table.groups):
         if splits[row] == UNASSIGNED:

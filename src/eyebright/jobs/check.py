@@ -62,7 +62,7 @@ def check(
         out: the folder for check.json and check.html; by default the first free one of runs/DATA-check, -2, ...
         wrong_labels: whether to look for wrong labels too, which runs ResNet-50 over all images.
         decisions: a decisions.csv of an earlier check: what was left out or relabelled there is so here, and what was
-            kept is not reported again.
+            kept is not reported again. The file that the page saves holds them as well.
         command: what the user typed, for the page.
         next_command: what the page says to type next.
         progress: is told how far it is, and asked whether to stop; then KeyboardInterrupt is raised and nothing kept.
@@ -71,7 +71,7 @@ def check(
         EyebrightError: see `eyebright.errors`; the message says what to do.
     """
     progress = progress or SilentProgress()
-    table = read_samples(data, min_classes=1)
+    table = read_samples(data, min_classes=1, keep_absent=True)
     earlier: tuple[Decision, ...] = ()
     digests: tuple[str, ...] | None = None
     if decisions is not None:
@@ -88,7 +88,7 @@ def check(
             cache=LookCache(cache_folder() / FOLDER),
             progress=progress,
         )
-        page = render_check(report, image_reader(table), command=command, next_command=next_command)
+        page = render_check(report, image_reader(table), decisions=earlier, command=command, next_command=next_command)
         kinds = {kind.name: asdict(kind) for kind in KINDS}
         plain = {"eyebright": __version__, **asdict(report), "kinds": kinds}
         write_text(folder / REPORT_JSON, json.dumps(plain, indent=1) + "\n")

@@ -47,6 +47,10 @@ Report = Callable[[AnyContestant], object]
 """Told of the measured classifier before its run counts as finished."""
 
 
+_NAMED = 50
+"""Images that can't be read, one line each; of a folder of nothing else, thousands of lines help nobody."""
+
+
 def fit_network(
     prepared: Prepared,
     settings: Settings,
@@ -97,8 +101,11 @@ def fit_network(
             progress=progress,
         )
     if run is not None:
-        for error in trained.unreadable.values():
+        unreadable = list(trained.unreadable.values())
+        for error in unreadable[:_NAMED]:
             progress.warn(f"left out: {error}")
+        if len(unreadable) > _NAMED:
+            progress.warn(f"left out: {len(unreadable) - _NAMED:,} more that can't be read; eyebright check names all")
         _save(trained, prepared, run)
     if trained.interrupted:
         if run is not None:

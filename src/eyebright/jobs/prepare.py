@@ -10,6 +10,7 @@ import numpy as np
 
 from eyebright.checking.kept_looks import LookCache, look_and_group
 from eyebright.data.cache import digest_table
+from eyebright.data.folders import counted, listed
 from eyebright.data.kept_files import FOLDER
 from eyebright.data.manifests import BETWEEN_LABELS
 from eyebright.data.samples import SPLITS, SampleTable
@@ -57,7 +58,24 @@ def prepare(
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
         progress.warn(note)
+    _warn_of_leaks(table, read.digests, progress)
     return replace(read, table=table)
+
+
+def _warn_of_leaks(table: SampleTable, digests: Sequence[str], progress: Progress) -> None:
+    """Say which equal files stand in two splits, as they only can where the data bring these."""
+    splits_of: dict[str, set[int]] = {}
+    for digest, split in zip(digests, table.splits.tolist(), strict=True):
+        if digest:
+            splits_of.setdefault(digest, set()).add(split)
+    shared = {digest for digest, splits in splits_of.items() if len(splits) > 1}
+    names = [name for name, digest in zip(table.names, digests, strict=True) if digest in shared]
+    if names:
+        progress.warn(
+            f"{counted(len(shared), 'image stands', 'images stand')} in more than one of the data's splits, as equal "
+            f"files: {listed(names)}; what is measured on them looks better than it is. eyebright check proposes which "
+            "to leave out"
+        )
 
 
 def read_decided(
