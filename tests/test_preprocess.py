@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -139,3 +139,17 @@ def test_a_grey_image_is_shown_in_colour_and_one_in_colour_as_it_is() -> None:
     assert shown.shape == (3, 4, 3)
     assert all(np.array_equal(shown[..., channel], grey[..., 0]) for channel in range(3))
     assert np.array_equal(in_colour(shown), shown)
+
+
+@pytest.mark.parametrize("fit", ["crop", "squash"])
+def test_every_channel_of_an_array_is_resized_as_if_it_were_alone(fit: Literal["crop", "squash"]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 5), dtype=np.uint8)
+    grey = Preprocessing(image_size=16, resize=18, fit=fit, mean=(0.5,), std=(0.25,))
+    seen = grey.with_channels(5)
+    assert seen.mean == (0.5,) * 5
+    square = seen.square(image)
+    assert square.shape == (18, 18, 5)
+    for band in range(5):
+        alone = grey.square(image[..., [band]].repeat(3, axis=2))
+        np.testing.assert_array_equal(square[..., [band]], alone)
+    assert seen(image).shape == (5, 16, 16)

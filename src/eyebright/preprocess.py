@@ -4,14 +4,14 @@ Training, evaluation, prediction and export all call this one object, so they ca
 The steps: a file, decoded with `short_side` -> (H, W, 3) uint8 -> `square` -> (R, R, C) -> `crop` -> (S, S, C) ->
 `normalise` -> (C, S, S) float32.
 `square` is what training caches; random augmentation takes the place of `crop` there and nowhere else.
-Shapes: N images, H x W pixels, C channels (1 or 3), R side after resizing, S side that the network sees.
+Shapes: N images, H x W pixels, C channels, R side after resizing, S side that the network sees.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -40,7 +40,8 @@ class Preprocessing:
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     """The filter of the resize; both average over all pixels covered when an image shrinks."""
     mean: tuple[float, ...] = IMAGENET_MEAN
-    """Subtracted from each channel after scaling to [0, 1]; one value (grey) or three (red, green, blue)."""
+    """Subtracted from each channel after scaling to [0, 1]; one value (grey), three (red, green, blue), or as many as
+    the arrays have that the network takes."""
     std: tuple[float, ...] = IMAGENET_STD
     """Divides each channel after that."""
     oversample: int = 2
@@ -60,14 +61,16 @@ class Preprocessing:
             raise DataError(f'preprocessing fit is "crop" or "squash", not {self.fit!r}')
         if self.interpolation not in _FILTERS:
             raise DataError(f'preprocessing interpolation is "bilinear" or "bicubic", not {self.interpolation!r}')
-        if len(self.mean) not in (1, 3) or len(self.std) != len(self.mean):
-            raise DataError("preprocessing mean and std each need one value (grey) or three (colour)")
+        if not self.mean or len(self.std) != len(self.mean):
+            raise DataError(
+                "preprocessing mean and std each need one value for each channel: one (grey), three (colour)"
+            )
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
             raise DataError("preprocessing mean and std must be finite, and std above zero")
 
     @property
     def channels(self) -> int:
-        """C, 1 or 3."""
+        """C: 1 for grey, 3 for colour, another number for arrays of as many."""
         return len(self.mean)
 
     @property
@@ -75,8 +78,23 @@ class Preprocessing:
         """What to decode images with: how many pixels of the shorter side are needed; 0 for all there are."""
         return self.oversample * self.resize
 
+    def with_channels(self, channels: int) -> Preprocessing:
+        """The same for another number of channels: each gets the mean and the deviation of all."""
+        if self.channels == channels:
+            return self
+        mean, std = sum(self.mean) / self.channels, sum(self.std) / self.channels
+        return replace(self, mean=(mean,) * channels, std=(std,) * channels)
+
     def square(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint8 -> (R, R, C) uint8: resized, and cropped around the centre to a square."""
+        """(H, W, 3), or (H, W, C) where C is neither 1 nor 3, uint8 -> (R, R, C) uint8.
+
+        Resized, and cropped around the centre to a square.
+        """
+        if self.channels not in (1, 3):  # Pillow takes them one by one
+            grey = self.with_channels(1)
+            return np.concatenate(
+                [grey.square(image[..., [band]].repeat(3, axis=2)) for band in range(self.channels)], axis=2
+            )
         height, width = image.shape[:2]
         side = self.resize
         if self.fit == "squash" or height == width:
@@ -170,5 +188,5 @@ def _without_sides(image: NDArray[np.uint8], reach: int) -> tuple[Image.Image, f
 
 
 def in_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(H, W, C), grey or in colour -> (H, W, 3), as pages show it."""
-    return image.repeat(3, axis=2) if image.shape[-1] == 1 else image
+    """(H, W, C) -> (H, W, 3), as pages show it: grey as it is, of more channels the first three."""
+    return image[..., :3] if image.shape[-1] >= 3 else image[..., :1].repeat(3, axis=2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eyebright.data.arrays import read_arrays, read_npz
+from eyebright.data.arrays import find_channels, read_arrays, read_npz
 from eyebright.data.samples import UNASSIGNED, SampleTable
 from eyebright.errors import DataError, ImageError
 
@@ -202,3 +202,12 @@ def test_splits_and_groups_that_make_no_sense_are_refused(
         read_saved(images=pictures(2), labels=np.array([0, 1]), **arrays)
     with pytest.raises(DataError, match="images that stand apart by split"):
         read_saved(x_train=pictures(2), y_train=np.array([0, 1]), **arrays)
+
+
+def test_arrays_of_any_number_of_channels_are_read_but_not_those_with_channels_first(read_saved: ReadArrays) -> None:
+    bands = np.zeros((3, 8, 6, 5), dtype=np.uint8)
+    table = read_saved(images=bands, labels=np.array([0, 1, 1]))
+    assert find_channels(table) == 5
+    assert find_channels(read_saved(images=pictures(2), labels=np.array([0, 1]))) == 3
+    with pytest.raises(DataError, match="move the channels last"):
+        read_saved(images=np.moveaxis(bands, 3, 1), labels=np.array([0, 1, 1]))

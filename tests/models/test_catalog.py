@@ -128,7 +128,7 @@ def test_a_name_with_control_characters_is_shown_escaped() -> None:
     ("name", "options", "message"),
     [
         ("resnet50", {"num_classes": 1}, "at least 2 classes, not 1"),
-        ("resnet50", {"in_channels": 4}, r"1 channel \(grey\) or 3 \(colour\), not 4"),
+        ("resnet50", {"in_channels": 0}, "up to 256 of arrays, not 0"),
         ("resnet50", {"head": "pooled"}, "resnet50 has no option head"),
         ("resnet50", {"width": "base"}, "resnet50 has no option width"),
         ("resnet50", {"stride_in": "2x2"}, 'resnet50 can\'t be built: stride_in is "3x3" or "1x1"'),

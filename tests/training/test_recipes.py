@@ -41,7 +41,7 @@ def test_what_was_said_is_left_alone() -> None:
     said = build_settings(
         Settings,
         {
-            "data": {"image_size": 224},
+            "data": {"image_size": 224, "channels": 3},
             "network": {"embed_stages": 1},
             "training": {
                 "epochs": 3,

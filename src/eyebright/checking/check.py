@@ -16,7 +16,9 @@ from eyebright.checking.leaks import find_cut_groups, find_leaks
 from eyebright.checking.quality import find_quality
 from eyebright.checking.unreadable import find_unreadable
 from eyebright.checking.wrong_labels import find_wrong_labels
+from eyebright.data.arrays import find_channels
 from eyebright.data.cache import digest_table
+from eyebright.data.decode import IN_COLOUR
 from eyebright.data.folders import counted
 from eyebright.data.samples import SampleTable
 from eyebright.errors import WeightsError
@@ -83,6 +85,8 @@ def check(
         )
     if search_wrong_labels and table.label_sets is not None:
         notes.append("wrong labels were not looked for: that takes images of one label each")
+    elif search_wrong_labels and find_channels(table) not in IN_COLOUR:
+        notes.append("wrong labels were not looked for: the network that looks knows only pictures in grey or colour")
     elif search_wrong_labels:
         found, remarks = _look_for_wrong_labels(table, number_groups(len(table), groups), seed, progress, threads)
         findings += found

@@ -19,7 +19,7 @@ from eyebright.checking.alignment import Thumbnail, compare_all, mirror, shrink
 from eyebright.checking.findings import Decision, Finding, Kind
 from eyebright.checking.look import SHORT_SIDE, Looks, mirror_shapes
 from eyebright.data.cache import hash_content
-from eyebright.data.decode import decode, decode_array
+from eyebright.data.decode import decode, decode_for_show
 from eyebright.data.folders import listed
 from eyebright.data.samples import SampleTable
 from eyebright.data.unions import Unions
@@ -349,7 +349,7 @@ def _confirm(
             if isinstance(content, bytes):
                 image = decode(content, name, short_side=SHORT_SIDE)
             else:
-                image = decode_array(content, name)
+                image = decode_for_show(content, name)
         except ImageError:  # gone since it was looked at
             return None
         return shrink(Image.fromarray(image).convert("L"))

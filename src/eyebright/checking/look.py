@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eyebright.data.cache import hash_content
-from eyebright.data.decode import decode, decode_array
+from eyebright.data.decode import decode, decode_for_show
 from eyebright.data.headers import ImageHeader, read_header
 from eyebright.data.samples import SampleTable
 from eyebright.errors import ImageError
@@ -118,7 +118,7 @@ def look(
                     image = decode(content, place, short_side=SHORT_SIDE)
                 else:
                     lengths[row] = content.nbytes
-                    image = decode_array(content, place)
+                    image = decode_for_show(content, place)
                     sizes[row] = image.shape[1], image.shape[0]
                 grey = Image.fromarray(image).convert("L")
                 measured[:, row] = _measure(image, grey)

@@ -14,7 +14,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.data.decode import value_range
+from eyebright.data.decode import ARRAY_CHANNELS, value_range
 from eyebright.data.folders import SPLIT_SYNONYMS, class_name, counted, listed, table_of_labels
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.errors import DataError, ImageError, printable
@@ -48,6 +48,15 @@ class ArrayStore:
 
     def locate(self, name: str) -> str:
         return f"{self.where}: {name}"
+
+
+def find_channels(table: SampleTable) -> int:
+    """How many channels the network for a table sees: 3, or those of its arrays if they are no pictures."""
+    if isinstance(table.store, ArrayStore) and len(table):
+        shape = table.store.read(table.names[0]).shape
+        if len(shape) == 3 and shape[2] not in ARRAY_CHANNELS:
+            return int(shape[2])
+    return 3
 
 
 def read_npz(path: str, *, min_classes: int) -> SampleTable:
@@ -115,7 +124,8 @@ def read_arrays(
     """The table of arrays in memory.
 
     Args:
-        images: (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, H, W, 4); or N arrays of different sizes.
+        images: (N, H, W), (N, H, W, 1), (N, H, W, 3) or (N, H, W, 4), or (N, H, W, C) for a network of C channels; or
+            N arrays of different sizes.
         labels: (N,) names, or whole numbers that index `classes`, or stand for themselves without it.
         classes: K names.
 
@@ -242,11 +252,12 @@ def _check_images(images: NDArray[Any] | Sequence[NDArray[Any]], shown: str) -> 
         return
     if not len(images):
         return
-    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3, 4)):
-        first = images.ndim == 4 and images.shape[1] in (1, 3, 4)
+    unusual = images.ndim == 4 and images.shape[3] not in ARRAY_CHANNELS
+    first = unusual and images.shape[1] < images.shape[3]
+    if images.ndim not in (3, 4) or first or (unusual and not 1 <= images.shape[3] <= 256):
         hint = "; move the channels last: images.transpose(0, 2, 3, 1)" if first else ""
         raise DataError(
-            f"{shown} have shape {images.shape}; it must be (N, height, width) or (N, height, width, 1, 3 or 4){hint}"
+            f"{shown} have shape {images.shape}; it must be (N, height, width) or (N, height, width, channels){hint}"
         )
     if images.dtype in (np.uint8, np.uint16, np.bool_) or images.size == 0:
         return

@@ -191,8 +191,11 @@ def _each(values: Tensor) -> Tensor:
 
 def _recolour(images: Tensor, colour: float, between: Between) -> Tensor:
     """Colours stronger or weaker around the grey of each pixel, and each channel a little brighter or darker."""
+    purposes = [14, 15, 16, *range(100, 97 + images.shape[1])][: images.shape[1]]
+    tint = 1 + torch.stack([between(-colour / 4, colour / 4, purpose) for purpose in purposes], dim=1)
+    if images.shape[1] != len(LUMA):  # no colours that a grey could be told of
+        return (images * tint[:, :, None, None]).clamp_(0, 255)
     strength = 1 + between(-colour, colour, 13)[:, None, None, None]
-    tint = 1 + torch.stack([between(-colour / 4, colour / 4, purpose) for purpose in (14, 15, 16)], dim=1)
     weights = torch.tensor(LUMA, device=images.device)[None, :, None, None]
     grey = (images * weights).sum(dim=1, keepdim=True)
     return ((images - grey).mul_(strength).add_(grey) * tint[:, :, None, None]).clamp_(0, 255)

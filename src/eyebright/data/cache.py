@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.data.decode import decode, decode_array
+from eyebright.data.decode import decode_content
 from eyebright.data.disk_cache import SquareArray, SquareCache
 from eyebright.data.samples import ImageStore, SampleTable
 from eyebright.errors import ImageError, OutputError
@@ -221,10 +221,8 @@ def _read_one(
         content = store.read(name)
         if hashed:
             digest = hash_content(content)
-        if isinstance(content, bytes):
-            image = decode(content, store.locate(name), short_side=preprocessing.short_side)
-        else:
-            image = decode_array(content, store.locate(name))
+        place, channels = store.locate(name), preprocessing.channels
+        image = decode_content(content, place, channels=channels, short_side=preprocessing.short_side)
         return digest, preprocessing.square(image)
     except ImageError as error:
         return digest, error

@@ -36,6 +36,11 @@ from eyebright.errors import ImageError
 
 MAX_FILE_BYTES = 1 << 30
 
+IN_COLOUR = (1, 3)
+"""Channels of networks that see pictures, in grey or colour; those of others see arrays of as many channels."""
+ARRAY_CHANNELS = (1, 3, 4)
+"""Of arrays that are pictures: grey, colour, colour with opacity."""
+
 _STRIP_PIXELS = 1 << 20
 _PLAIN_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "HSV"})
 
@@ -64,10 +69,16 @@ def decode(content: bytes, name: str, *, short_side: int = 0) -> NDArray[np.uint
             return _pixels(image, name)
 
 
-def decode_array(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def decode_array(array: NDArray[Any], name: str, *, channels: int = 3) -> NDArray[np.uint8]:
     """(H, W), (H, W, 1), (H, W, 3) or (H, W, 4) -> (H, W, 3) uint8 RGB; the fourth channel is opacity, over white.
 
     Values: uint8 or other whole numbers in [0, 255], uint16 over its full range, floats in [0, 1], or booleans.
+
+    Args:
+        array: the image.
+        name: what to call it in an error.
+        channels: of the network that it is for. Where that is neither 1 nor 3, as for pictures taken in several bands,
+            the array must have as many, and they pass through: (H, W, C) -> (H, W, C) uint8.
 
     Raises:
         ImageError: another shape, or values out of range.
@@ -75,6 +86,11 @@ def decode_array(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     shape = array.shape
     if array.ndim == 2:
         array = array[..., None]
+    if channels not in IN_COLOUR:
+        if array.ndim != 3 or array.shape[2] != channels or array.size == 0:
+            raise ImageError(name, f"has shape {shape}; the network takes (height, width, {channels})")
+        check_size((array.shape[1], array.shape[0]), name)
+        return np.ascontiguousarray(_eight_bit(array, name))
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
         hint = "; move the channels last: array.transpose(1, 2, 0)" if len(shape) == 3 and shape[0] in (1, 3, 4) else ""
         raise ImageError(name, f"has shape {shape}; an image is (height, width) or (height, width, 1, 3 or 4){hint}")
@@ -87,7 +103,43 @@ def decode_array(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def decode_anything(image: object, name: str | None = None, *, short_side: int = 0) -> NDArray[np.uint8]:
+def decode_for_show(array: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """An array of any number of channels -> (H, W, 3) uint8 RGB, for looking at it: of many, the first three.
+
+    Raises:
+        ImageError: it is no image, or values are out of range.
+    """
+    if array.ndim == 3 and array.shape[2] > 1 and array.shape[2] not in ARRAY_CHANNELS:
+        array = array[..., : 3 if array.shape[2] > 3 else 1]
+    return decode_array(array, name)
+
+
+def decode_content(content: bytes | NDArray[Any], name: str, *, channels: int, short_side: int) -> NDArray[np.uint8]:
+    """What a store holds -> (H, W, 3), or (H, W, channels) where that is neither 1 nor 3.
+
+    Args:
+        content: an image file's bytes, or an array.
+        name: what to call it in an error.
+        channels: see `decode_array`.
+        short_side: see `decode`.
+
+    Raises:
+        ImageError: see there; or a file, for a network that takes as many channels as none has.
+    """
+    if not isinstance(content, bytes):
+        return decode_array(content, name, channels=channels)
+    _require_colour(channels, name)
+    return decode(content, name, short_side=short_side)
+
+
+def _require_colour(channels: int, name: str) -> None:
+    if channels not in IN_COLOUR:
+        raise ImageError(name, f"is an image in colour; the network takes arrays of {channels} channels")
+
+
+def decode_anything(
+    image: object, name: str | None = None, *, short_side: int = 0, channels: int = 3
+) -> NDArray[np.uint8]:
     """A path, a file's bytes, a Pillow image or an array -> (H, W, 3) uint8 RGB; the same pixels for each.
 
     With a `short_side`, a JPEG comes at a reduced scale, bitwise the same as a path, as bytes, and as a Pillow image
@@ -99,10 +151,13 @@ def decode_anything(image: object, name: str | None = None, *, short_side: int =
         image: the image; arrays as `decode_array` takes them. Anything else is refused by name.
         name: what to call it in an error; a path is its own name.
         short_side: as in `decode`.
+        channels: as in `decode_array`.
 
     Raises:
         ImageError: it can't be read, or it is nothing of these.
     """
+    if not isinstance(image, np.ndarray):
+        _require_colour(channels, name or "image")
     if isinstance(image, str | os.PathLike):
         path = os.fsdecode(image)
         return decode(read_file(path, name or path), name or path, short_side=short_side)
@@ -118,7 +173,7 @@ def decode_anything(image: object, name: str | None = None, *, short_side: int =
             with _alone_if_large(image.width * image.height):
                 return _pixels(image, name)
     if isinstance(image, np.ndarray):
-        return decode_array(image, name or "array")
+        return decode_array(image, name or "array", channels=channels)
     kind = f"{type(image).__module__}.{type(image).__qualname__}"
     hint = "; turn a tensor into an array of (height, width, channels) first" if kind.startswith("torch.") else ""
     raise ImageError(name or "image", f"is a {kind}; give a path, bytes, a Pillow image or a NumPy array{hint}")

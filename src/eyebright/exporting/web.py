@@ -24,6 +24,7 @@ from PIL import Image
 
 from eyebright.bundle.engines import ONNX, VerifiedEngine
 from eyebright.calibration.calibration import LOW_CONFIDENCE, UNLIKE, Calibration
+from eyebright.data.decode import IN_COLOUR
 from eyebright.errors import ExportError, printable
 from eyebright.exporting.web_runtime import WebRuntime
 from eyebright.inference.predictor import Predictor
@@ -68,6 +69,11 @@ def render_web(
         raise ExportError(
             f"the network has {markup.size(len(network))}, and a page can hold {markup.size(MOST_BYTES)}; "
             "a quarter of it is enough with --int8"
+        )
+    if predictor.preprocessing.channels not in IN_COLOUR:
+        raise ExportError(
+            f"a page shows pictures, and this classifier takes arrays of {predictor.preprocessing.channels} channels; "
+            "export it with --to onnx"
         )
     style, script, worker = (_read(name) for name in ("web.css", "web.js", "web_worker.js"))
     calibration = predictor.calibration

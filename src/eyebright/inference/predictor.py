@@ -111,7 +111,8 @@ class Predictor:
 
         Args:
             images: a path, the bytes of an image file, a Pillow image or an array (H, W), (H, W, 1), (H, W, 3) of uint8
-                or of floats in [0, 1]; or a list or tuple of any of these; or one array (N, H, W, 3).
+                or of floats in [0, 1]; or a list or tuple of any of these; or one array (N, H, W, 3). A classifier of
+                another number of channels takes arrays (H, W, C) only.
 
         Returns:
             A `Prediction` for one image, a list of them for several.
@@ -195,7 +196,8 @@ class Predictor:
 
     def _square(self, image: object, name: str | None) -> NDArray[np.uint8]:
         """One image in any form -> (R, R, C) uint8."""
-        return self.preprocessing.square(decode_anything(image, name, short_side=self.preprocessing.short_side))
+        steps = self.preprocessing
+        return steps.square(decode_anything(image, name, short_side=steps.short_side, channels=steps.channels))
 
     def logits(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, R, R, C) uint8, as `Preprocessing.square` makes them -> logits (N, K), as the network gives them."""

@@ -14,10 +14,10 @@ from PIL import Image
 
 from eyebright.bundle.engines import LIBRARIES, TORCH, TORCH_CUDA, read_engines
 from eyebright.bundle.manifest import Architecture, Manifest, find_bundle, read_manifest
-from eyebright.data.decode import decode_anything
+from eyebright.data.decode import IN_COLOUR, decode_anything
 from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples, read_unlabelled
-from eyebright.errors import BundleError, DataError, ImageError, printable
+from eyebright.errors import BundleError, DataError, ImageError, SettingsError, printable
 from eyebright.inference.load import count_gpus, load
 from eyebright.jobs.predict import find_images
 from eyebright.jobs.provenance import describe_machine, list_versions, now
@@ -62,6 +62,10 @@ def bench(
     progress = progress or SilentProgress()
     bundle = find_bundle(Path(run))
     manifest = read_manifest(bundle)
+    if manifest.preprocessing.channels not in IN_COLOUR:
+        raise SettingsError(
+            f"image files are timed from, and {run} takes arrays of {manifest.preprocessing.channels} channels"
+        )
     engines, notes = _list_engines(bundle, manifest)
     if not engines:
         engines = [load(bundle).engine]  # says what to install

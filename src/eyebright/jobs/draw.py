@@ -273,7 +273,9 @@ def _page(subject: _Subject, scene: Scene, view: Look, flowing: Flowing | None, 
 def _flow_through(subject: _Subject, image: Any) -> Flowing:
     """An image's way through real weights: those of the run, else starter weights."""
     model, preprocessing, class_names, weights, note = _with_weights(subject)
-    pixels = preprocessing.square(decode_anything(image, short_side=preprocessing.short_side))
+    pixels = preprocessing.square(
+        decode_anything(image, short_side=preprocessing.short_side, channels=preprocessing.channels)
+    )
     seen = preprocessing.crop(pixels[None])
     wanted = answers_to_show(subject.graph)
     if class_names is None:  # no head came with the weights: what it and all after it say would be chance

@@ -238,7 +238,7 @@ def _decode(
     if isinstance(images, str | os.PathLike):
         images = [images]
     if not isinstance(images, list | tuple) or not all(isinstance(image, str | os.PathLike) for image in images):
-        pixels = decode_anything(images, short_side=preprocessing.short_side)
+        pixels = decode_anything(images, short_side=preprocessing.short_side, channels=preprocessing.channels)
         return 1, iter([("the image", preprocessing.square(pixels))])
     store, names = find_images(images, piped)
 

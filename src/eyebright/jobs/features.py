@@ -128,7 +128,9 @@ def features(
     asked = parse_channels(tuple(channels), {stage: size[0] for stage, size in sizes.items()})
     seen, answers, name = None, None, ""
     if image is not None:
-        square = preprocessing.square(decode_anything(image, short_side=preprocessing.short_side))
+        square = preprocessing.square(
+            decode_anything(image, short_side=preprocessing.short_side, channels=preprocessing.channels)
+        )
         seen = preprocessing.crop(square[None])
         answers = {stage: found[0] for stage, found in reader.read(preprocessing.normalise(seen)).items()}
         name = os.path.basename(os.fsdecode(image)) if isinstance(image, str | os.PathLike) else "the image"

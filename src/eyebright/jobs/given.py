@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eyebright.data.decode import decode, decode_array
+from eyebright.data.decode import decode, decode_for_show
 from eyebright.data.samples import SampleTable
 from eyebright.errors import ImageError
 
@@ -38,7 +38,7 @@ def image_reader(table: SampleTable, *, short_side: int = 0) -> Callable[[str], 
             return (
                 decode(content, name, short_side=short_side)
                 if isinstance(content, bytes)
-                else decode_array(content, name)
+                else decode_for_show(content, name)
             )
         except ImageError:
             return None

@@ -20,7 +20,7 @@ from eyebright.models.cnn import CNN
 from eyebright.models.resnet import ResNet
 from eyebright.models.vgg import VGG
 
-IN_CHANNELS = (1, 3)
+MOST_CHANNELS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ def build_model(
     Args:
         name: a name of `MODELS`, generously spelled.
         num_classes: K, at least 2.
-        in_channels: C, 1 (grey) or 3 (colour).
+        in_channels: C, 1 (grey), 3 (colour), or any other number up to 256 for arrays taken in as many bands.
         stride_in: ResNets only, "3x3" (the default) or "1x1"; see `models/resnet.py`.
         head: VGGs only, "classic" (the default) or "pooled"; see `models/vgg.py`.
         width: the plain CNN only, a name of its width table.
@@ -149,8 +149,10 @@ def build_model(
     entry = find_model(name)
     if num_classes < 2:
         raise ModelError(f"a classifier needs at least 2 classes, not {num_classes}")
-    if in_channels not in IN_CHANNELS:
-        raise ModelError(f"networks take 1 channel (grey) or 3 (colour), not {in_channels}")
+    if not 1 <= in_channels <= MOST_CHANNELS:
+        raise ModelError(
+            f"networks take 1 channel (grey), 3 (colour), or up to {MOST_CHANNELS} of arrays, not {in_channels}"
+        )
     asked = {"stride_in": stride_in, "head": head, "width": width, "embed_stages": embed_stages}
     options = {option: value for option, value in asked.items() if value is not None}
     for option in options:

@@ -103,7 +103,7 @@ def _is_finite(tensor: Tensor) -> bool:
 
 
 def _adapt_stem(tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Colour to grey or grey to colour in the first convolution, so that a grey image gives the same either way."""
+    """Another number of channels in the first convolution; an image of equal channels gives the same either way."""
     first = next(iter(expected))
     stored = tensors.get(first)
     wanted = expected[first].shape
@@ -111,7 +111,4 @@ def _adapt_stem(tensors: dict[str, Tensor], expected: Mapping[str, Tensor]) -> N
         return
     if stored.shape[0] != wanted[0] or stored.shape[2:] != wanted[2:]:
         return
-    if (stored.shape[1], wanted[1]) == (3, 1):
-        tensors[first] = stored.float().sum(dim=1, keepdim=True)
-    elif (stored.shape[1], wanted[1]) == (1, 3):
-        tensors[first] = stored.float().expand(-1, 3, -1, -1) / 3
+    tensors[first] = stored.float().sum(dim=1, keepdim=True).expand(wanted) / wanted[1]

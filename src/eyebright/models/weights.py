@@ -10,7 +10,7 @@ Shapes: N images, C channels, D embedding width, K classes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -68,8 +68,8 @@ def load_pretrained(
         weights: a name ("resnet50.tv_v2"), "starter", a `.safetensors` or `.pth` file with torchvision's parameter
             names, or the folder of a saved classifier (or a run that holds one).
         num_classes: K.
-        in_channels: 3, or 1: then the first convolution's weights are summed over the colours, so that a grey image
-            gives what it would have given as three equal channels.
+        in_channels: C. Where the weights were learned for another number of channels, the first convolution's are
+            averaged over them and shared out, so that equal channels give what equal channels would have given there.
         class_names: K names, in the order of the outputs.
         stride_in: the layout of a local ResNet file that does not say it itself, "3x3" or "1x1".
         head: VGG only, "classic" or "pooled". By default "classic" where a classic head is kept, else "pooled"; a
@@ -108,7 +108,7 @@ def load_pretrained(
     fill(model, source.tensors, keep_head=keep, names=(source.name, model_name))
     return LoadedWeights(
         model=model,
-        preprocessing=_with_channels(source.preprocessing, in_channels),
+        preprocessing=source.preprocessing.with_channels(in_channels),
         description=source.name,
         class_names=source.class_names if keep else None,
         head_loaded=keep,
@@ -160,12 +160,3 @@ def _is_same_task(source: Origin, num_classes: int, class_names: Sequence[str] |
     if class_names is None:
         return not source.is_bundle
     return tuple(class_names) == source.class_names
-
-
-def _with_channels(preprocessing: Preprocessing, channels: int) -> Preprocessing:
-    """The same for grey or colour: one mean and deviation for all, or the one repeated."""
-    if preprocessing.channels == channels:
-        return preprocessing
-    mean = sum(preprocessing.mean) / preprocessing.channels
-    std = sum(preprocessing.std) / preprocessing.channels
-    return replace(preprocessing, mean=(mean,) * channels, std=(std,) * channels)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eyebright.data.decode import IN_COLOUR
 from eyebright.inference.predictor import Predictor
 
 MOST_RUNS = 100
@@ -38,8 +39,9 @@ class Peak:
 
 def measure_latency(predictor: Predictor) -> Latency:
     """Classify a picture of noise, alone, over and over."""
-    side = predictor.preprocessing.resize
-    picture = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    side, channels = predictor.preprocessing.resize, predictor.preprocessing.channels
+    depth = 3 if channels in IN_COLOUR else channels
+    picture = np.random.default_rng(0).integers(0, 256, (side, side, depth), dtype=np.uint8)
     predictor.predict(picture)  # whatever is set up only once
     taken: list[float] = []
     began = time.perf_counter()

@@ -91,7 +91,13 @@ DEEP_UP_TO = 64
 
 
 def resolve(
-    settings: Settings, *, pretrained: bool, short_side: int, num_train: int, class_counts: Sequence[int] = ()
+    settings: Settings,
+    *,
+    pretrained: bool,
+    short_side: int,
+    num_train: int,
+    class_counts: Sequence[int] = (),
+    channels: int = 3,
 ) -> Settings:
     """The same settings with every "choose" replaced by a value, but for those that depend on the machine.
 
@@ -101,11 +107,13 @@ def resolve(
         short_side: the median shorter side of the images in pixels.
         num_train: how many training samples there are.
         class_counts: (K,) how many of them each class has.
+        channels: C of the images.
     """
     recipe = (PRETRAINED if pretrained else SCRATCH)[settings.effort]
     data, network, training = settings.data, settings.network, settings.training
     if data.image_size == 0:
         data = replace(data, image_size=_choose_size(recipe, pretrained, short_side))
+    data = replace(data, channels=data.channels or channels)
     if network.embed_stages == 0:
         network = replace(network, embed_stages=2 if pretrained else 1)
     is_plain_vgg = settings.model.startswith("vgg") and not settings.model.endswith("_bn")

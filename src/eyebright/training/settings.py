@@ -32,6 +32,9 @@ class DataSettings:
     """S in pixels; 0 chooses by network, effort and how large the images are."""
     fit: str = "squash"
     """How an oblong image becomes a square: "squash" keeps all of it, "crop" keeps its proportions."""
+    channels: int = 0
+    """C, what the network sees: 1 (grey), 3 (colour), or as many as arrays have; 0 takes 3, or those of arrays that are
+    no pictures in grey or colour. Arrays of 4 are colour with opacity unless 4 is given."""
     cache: bool = True
     """Whether decoded images are kept on disk for the next run; `eyebright cache` shows and clears them."""
 
@@ -41,6 +44,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.image_size != 0 and not 8 <= self.image_size <= 1024:
             raise SettingsError(f"data.image_size is 0 (choose) or between 8 and 1024 pixels, not {self.image_size}")
+        if not 0 <= self.channels <= 256:
+            raise SettingsError(f"data.channels is 0 (choose) or between 1 and 256, not {self.channels}")
         if self.fit not in FITS:
             raise SettingsError(f'data.fit is "squash" or "crop", not "{self.fit}"')
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyebright.data.cache import Squares
-from eyebright.data.decode import decode, decode_array
+from eyebright.data.decode import IN_COLOUR, decode, decode_for_show
 from eyebright.data.samples import SampleTable
 from eyebright.distributed.ranks import Ranks
 from eyebright.embedding.embed import computes_bfloat16
@@ -120,7 +120,7 @@ def median_short_side(table: SampleTable) -> int:
         name = table.names[row]
         try:
             content = table.store.read(name)
-            image = decode(content, name) if isinstance(content, bytes) else decode_array(content, name)
+            image = decode(content, name) if isinstance(content, bytes) else decode_for_show(content, name)
         except ImageError:
             continue  # named when all are read
         sides.append(min(image.shape[:2]))
@@ -131,22 +131,28 @@ def median_short_side(table: SampleTable) -> int:
 
 def build_network(table: SampleTable, settings: Settings, source: str | None, progress: Progress) -> LoadedWeights:
     """The network as it starts, with the preprocessing that it will always have."""
-    size = settings.data.image_size
+    size, channels = settings.data.image_size, settings.data.channels
     fit: Literal["crop", "squash"] = "crop" if settings.data.fit == "crop" else "squash"
     if source is not None:
         loaded = load_pretrained(
             settings.model,
             source,
             num_classes=len(table.classes),
+            in_channels=channels,
             class_names=table.classes,
             stride_in=settings.network.stride_in or None,
             embed_stages=settings.network.embed_stages,
             progress=progress,
         )
+        if channels not in IN_COLOUR and settings.training.epochs == 0:
+            progress.warn(
+                f"the first convolution knows colours; its weights were shared out over {channels} channels, which it "
+                "can't tell apart until it is trained, as with --effort standard"
+            )
         if loaded.head_loaded:  # a classifier of these very classes: train it on, as it is
             return loaded
         return replace(loaded, preprocessing=replace(loaded.preprocessing, image_size=size, resize=size, fit=fit))
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"in_channels": channels}
     if settings.model == "cnn":
         options["width"] = settings.network.width
     else:
@@ -157,7 +163,7 @@ def build_network(table: SampleTable, settings: Settings, source: str | None, pr
         options["stride_in"] = settings.network.stride_in or "3x3"
     return LoadedWeights(
         model=build_model(settings.model, num_classes=len(table.classes), **options),
-        preprocessing=Preprocessing(image_size=size, resize=size, fit=fit),
+        preprocessing=Preprocessing(image_size=size, resize=size, fit=fit).with_channels(channels),
         description="from scratch",
         class_names=None,
         head_loaded=False,

@@ -18,6 +18,7 @@ from torch import nn
 
 from eyebright.bundle.manifest import Architecture
 from eyebright.bundle.store import describe_architecture
+from eyebright.data.arrays import find_channels
 from eyebright.data.cache import Squares, read_squares
 from eyebright.data.disk_cache import FOLDER, SquareCache
 from eyebright.data.samples import SPLITS, SampleTable
@@ -222,6 +223,7 @@ def _set_up(
         short_side=median_short_side(table) if settings.data.image_size == 0 else 0,
         num_train=len(table.rows("train")),
         class_counts=list(table.split("train").counts().values()),
+        channels=find_channels(table),
     )
     precision = choose_precision(settings, device, list_sides(settings, pretrained=pretrained))
     micro_batch = choose_micro_batch(settings, device, pretrained=pretrained)
@@ -230,7 +232,12 @@ def _set_up(
     set_dropout(start.model, settings.network.dropout)
     preprocessing = start.preprocessing
     # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.
-    seen = replace(settings.data, image_size=preprocessing.image_size, fit=preprocessing.fit)
+    seen = replace(
+        settings.data,
+        image_size=preprocessing.image_size,
+        fit=preprocessing.fit,
+        channels=preprocessing.channels,
+    )
     settings = replace(settings, data=seen)
     squares = read_squares(
         table,
