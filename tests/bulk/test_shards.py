@@ -74,3 +74,19 @@ def test_a_failure_keeps_the_parts_before_it_and_the_file_that_was_there(
     assert len(again) == 1
     again.join(concatenate)
     assert (tmp_path / "out.csv").read_bytes() == b"a"
+
+
+def test_parts_of_images_that_have_changed_are_made_again(tmp_path: Path) -> None:
+    stamps = {0: "aa", 1: "bb", 2: "cc"}
+    target = tmp_path / "answers.csv"
+    first = Shards(target, {"size": 2}, resume=False)
+    for number in range(3):
+        first.add(b"old\n", errors=0, stamp=stamps[number])
+    stamps[1] = "dd"
+    again = Shards(target, {"size": 2}, resume=True, stamp=lambda part: stamps[part])
+    assert len(again) == 1
+    again.add(b"new\n", errors=0, stamp="dd")
+    third = Shards(target, {"size": 2}, resume=True, stamp=lambda part: stamps[part])
+    assert len(third) == 3  # the third part's images are as they were
+    third.join(lambda file, parts: file.writelines(part.read_bytes() for part in parts))
+    assert target.read_text() == "old\nnew\nold\n"

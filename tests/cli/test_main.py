@@ -162,3 +162,22 @@ def test_a_bug_is_called_one_and_shows_no_traceback(
     monkeypatch.setenv("EYEBRIGHT_TRACEBACK", "1")
     with pytest.raises(RuntimeError, match="broken inside"):
         main(["models"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["models"], ["--help"]])
+def test_output_that_finds_no_room_is_told_without_a_traceback(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "eyebright", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 7
+    assert done.stderr == "error: the output can't be written: No space left on device; free some room\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+@pytest.mark.parametrize("rest", ["| true", "| head -c 1 > /dev/null", ">&-"])
+def test_a_reader_that_goes_away_is_no_error(rest: str) -> None:
+    command = f"{sys.executable} -m eyebright models {rest}"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -19,8 +19,10 @@ import pytest
 from PIL import Image
 
 from eyebright.bundle.manifest import read_manifest, write_manifest
+from eyebright.bundle.sealed import hash_file
 from eyebright.errors import DataError, OutputError, SettingsError
 from eyebright.inference.predictor import Prediction
+from eyebright.jobs.export import export
 from eyebright.jobs.predict import predict, predict_into, write_predictions
 from eyebright.jobs.train import Run
 from eyebright.progress import SilentProgress
@@ -287,3 +289,73 @@ def test_a_killed_job_goes_on_with_every_image_exactly_once(run: Run, photos: Pa
         named = [Path(row["path"]).name for row in csv.DictReader(file)]
     assert named == [f"{number:03}.png" for number in range(400)]
     assert not parts.exists()
+
+
+def test_a_file_that_is_there_is_kept(run: Run, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("precious")
+    with pytest.raises(OutputError, match=r"out\.csv exists already"):
+        predict_into(out, run.folder, [photos])
+    with pytest.raises(SettingsError, match="there and whole; nothing is left to go on with"):
+        predict_into(out, run.folder, [photos], resume=True)
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs flock")
+def test_two_jobs_do_not_write_one_file(run: Run, photos: Path, odd: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+
+    class Second(SilentProgress):
+        def advance(self, done: int, note: str = "") -> None:
+            for resume in (False, True):
+                with pytest.raises(OutputError, match="is being written by another process"):
+                    predict_into(out, run.folder, [odd], resume=resume)
+
+    assert predict_into(out, run.folder, [photos], progress=Second()) == (48, 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv"]
+
+
+def test_what_has_changed_since_the_break_is_answered_anew(
+    run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eyebright.jobs.predict.SHARD_IMAGES", 7)
+    monkeypatch.setattr("eyebright.inference.predictor.BATCH_SIZE", 4)
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    out = tmp_path / "out.csv"
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(out, run.folder, [folder], progress=StopsAfter(40))
+    changed = sorted(folder.rglob("*.png"))[9]  # in the second part
+    shutil.copy(folder / "red" / "00.png", changed)
+    os.utime(changed, ns=(1, 1))
+    again = StopsAfter(1000)
+    predict_into(out, run.folder, [folder], resume=True, progress=again)
+    assert again.said == ["7 of 48 images were done before"]
+    assert read_rows(out)[9]["label"] == "red"
+
+
+def test_another_export_is_another_job(run: Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("eyebright.jobs.predict.SHARD_IMAGES", 7)
+    folder, out = tmp_path / "run", tmp_path / "out.csv"
+    shutil.copytree(run.folder, folder)
+    export(folder)
+    with pytest.raises(KeyboardInterrupt):
+        predict_into(out, folder, [photos], engine="onnx", progress=StopsAfter(20))
+    bundle = folder / "bundle"
+    manifest = read_manifest(bundle)
+    (name,) = (name for name in manifest.files if name.endswith(".onnx"))
+    (bundle / name).write_bytes((bundle / name).read_bytes() + b"\n\0")  # an unknown field, which changes nothing
+    write_manifest(bundle, replace(manifest, files={**manifest.files, name: hash_file(bundle / name)}))
+    with pytest.raises(SettingsError, match=r"another job \(export changed\)"):
+        predict_into(out, folder, [photos], engine="onnx", resume=True)
+
+
+def test_a_file_of_another_kind_that_is_piped_in_is_no_list_of_paths(run: Run, photos: Path, tmp_path: Path) -> None:
+    for piped in (b"\0\0\0\x0cjP  \r\n\x87\n/\0/\0", b"%PDF-1.7\n\x01\x02/\n"):
+        (answer,) = predict(run.folder, ["-"], piped=piped).predictions
+        assert answer.error is not None
+        assert "not an image in a known format" in answer.error
+    lists = tmp_path / "list.csv"
+    lists.write_text("path,label\n")
+    with pytest.raises(DataError, match=r"list\.csv: is a list of images with labels"):
+        predict(run.folder, [lists])

@@ -18,7 +18,7 @@ from eyebright.errors import SettingsError, printable
 from eyebright.writing import whole, writing
 
 _JOB = "job.json"
-_PART = re.compile(r"(\d{7})-(\d+)\.part")
+_PART = re.compile(r"(\d{7})-(\d+)-([0-9a-f]*)\.part")
 
 
 @final
@@ -29,20 +29,29 @@ class Shards:
         target: the file that they are to make.
         job: what the job is: the classifier, the images, how many a part; plain strings and numbers.
         resume: go on with the parts that are there; otherwise they are thrown away.
+        stamp: what tells the content of a part's images from another, by the part's number; hexadecimal digits. To be
+            gone on with are the parts before the first whose images have changed.
 
     Raises:
         SettingsError: to be resumed, but the parts that are there are of another job, or there are none.
         OutputError: they can't be written.
     """
 
-    def __init__(self, target: Path, job: Mapping[str, str | int | float], *, resume: bool) -> None:
+    def __init__(
+        self,
+        target: Path,
+        job: Mapping[str, str | int | float],
+        *,
+        resume: bool,
+        stamp: Callable[[int], str] = lambda _: "",
+    ) -> None:
         self._target = target
         self.folder = target.with_name(f".{target.name}.parts")
         self._parts: list[Path] = []
         self.errors = 0
         """How many images of the finished parts could not be read."""
         if resume:
-            self._find(job)
+            self._find(job, stamp)
             return
         with writing(target):
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -53,7 +62,7 @@ class Shards:
         """How many parts are finished."""
         return len(self._parts)
 
-    def _find(self, job: Mapping[str, str | int | float]) -> None:
+    def _find(self, job: Mapping[str, str | int | float], stamp: Callable[[int], str]) -> None:
         shown = printable(str(self._target))
         if not self.folder.is_dir():
             raise SettingsError(f"there is nothing of {shown} to go on with; leave --resume out")
@@ -70,21 +79,24 @@ class Shards:
         found = {path.name: path for path in sorted(self.folder.iterdir())}
         for name, path in found.items():
             match = _PART.fullmatch(name)
-            if match and int(match[1]) == len(self._parts):
+            if match and int(match[1]) == len(self._parts) and match[3] == stamp(len(self._parts)):
                 self._parts.append(path)
                 self.errors += int(match[2])
 
-    def add(self, content: bytes, *, errors: int) -> None:
+    def add(self, content: bytes, *, errors: int, stamp: str = "") -> None:
         """The next part; after this it is on the disk.
 
         Args:
             content: of the part.
             errors: how many of its images could not be read.
+            stamp: of its images, before they were read.
 
         Raises:
             OutputError: it can't be written; those before it stay.
         """
-        path = self.folder / f"{len(self._parts):07}-{errors}.part"
+        path = self.folder / f"{len(self._parts):07}-{errors}-{stamp}.part"
+        for older in self.folder.glob(f"{len(self._parts):07}-*.part"):  # of images that have changed since
+            older.unlink()
         with writing(self._target), whole(path) as file:
             file.write(content)
         self._parts.append(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -18,7 +20,7 @@ from eyebright.cli.explain import explain, features
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models, runs
 from eyebright.cli.use import evaluate, export, predict
-from eyebright.errors import EyebrightError, MissingExtraError
+from eyebright.errors import EyebrightError, MissingExtraError, OutputError
 
 INTERRUPTED = 130
 TRAINING = frozenset({"demo", "train", "compare"})
@@ -48,16 +50,33 @@ for command in (draw, atlas, models, runs, cache, bench):
     cli.add_command(command)
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _write_no_more() -> None:
+    """Whoever read our output has gone, as `| head` does, or it has no room: no second error when Python ends."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code; no traceback is shown unless $EYEBRIGHT_TRACEBACK is set."""
     from eyebright.cli.terminal import print_error
 
+    if sys.stdout is None:  # closed by the shell, as with >&-
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     given = sys.argv[1:] if arguments is None else arguments
     if TRAINING.intersection(given[:1]):
         keep_freed_memory()
     try:
         code = cli.main(args=given, prog_name="eyebright", standalone_mode=False)
+        sys.stdout.flush()  # here, where what goes wrong can still be told
         sys.exit(code if isinstance(code, int) else 0)
+    except SystemExit as left:
+        if not isinstance(left.__context__, BrokenPipeError):
+            raise
+        _write_no_more()  # click has seen it first
+        sys.exit(0)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -65,8 +84,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         print_error("interrupted")
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # Whoever read our output has gone, as `| head` does; nothing more to say, and no second error at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
         sys.exit(0)
     except EyebrightError as error:
         if os.environ.get(TRACEBACK_VARIABLE):
@@ -85,6 +103,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            _write_no_more()
+            print_error(f"the output can't be written: {error.strerror}; free some room")
+            sys.exit(OutputError.exit_code)
         print_error(
             f"this is a bug in Eyebright: {type(error).__name__}: {error}\n"
             f"Please report it with what {TRACEBACK_VARIABLE}=1 shows."

@@ -25,7 +25,7 @@ from eyebright.data.parquet import (
     read_parquet_files,
     read_saved_dataset,
 )
-from eyebright.data.samples import ImageStore, SampleTable
+from eyebright.data.samples import SampleTable
 from eyebright.data.shards import has_pattern, list_shards, read_tars
 from eyebright.data.tars import TarStore, is_tar_name
 from eyebright.errors import DataError, printable
@@ -38,6 +38,7 @@ _READERS = {
     ".parquet": read_parquet,
     ".pq": read_parquet,
 }
+_LISTS = frozenset(_READERS) - {".zip"}
 _KINDS = "a folder of class folders, or a .zip, .tar, .csv, .tsv, .parquet or .npz file"
 
 
@@ -140,7 +141,7 @@ def _read_pattern(pattern: str, min_classes: int) -> SampleTable:
 class PathStore:
     """Files by their paths as the user gave them, and the contents of zips and tars."""
 
-    entries: Mapping[str, tuple[ImageStore, str]]
+    entries: Mapping[str, tuple[ZipStore | TarStore, str]]
     """Names that stand in an archive -> the archive and the name in it."""
 
     def read(self, name: str) -> bytes | NDArray[Any]:
@@ -153,7 +154,7 @@ class PathStore:
         return name
 
 
-def read_unlabelled(paths: Sequence[str | os.PathLike[str]]) -> tuple[ImageStore, tuple[str, ...]]:
+def read_unlabelled(paths: Sequence[str | os.PathLike[str]]) -> tuple[PathStore, tuple[str, ...]]:
     """Images without labels, in the order given: files, folders, zips, tars, and patterns such as "photos/*.jpg".
 
     A file that is named is kept whatever its suffix, and even if it is not there: reading it says so. Of a folder
@@ -163,12 +164,13 @@ def read_unlabelled(paths: Sequence[str | os.PathLike[str]]) -> tuple[ImageStore
         A store, and the N names that it reads.
 
     Raises:
-        DataError: nothing was given, no images are in what was given, or an archive can't be opened.
+        DataError: nothing was given, no images are in what was given, a list was given in the place of images, or an
+            archive can't be opened.
     """
     if not paths:
         raise DataError("no images were given; name files, folders, zips or tars")
     names: dict[str, str] = {}  # by absolute path, so that ./a.png and a.png are one
-    entries: dict[str, tuple[ImageStore, str]] = {}
+    entries: dict[str, tuple[ZipStore | TarStore, str]] = {}
     for given in paths:
         literal = os.fsdecode(given)
         found = [literal]
@@ -187,6 +189,11 @@ def read_unlabelled(paths: Sequence[str | os.PathLike[str]]) -> tuple[ImageStore
                         name = archive.locate(inner)
                         entries[name] = (archive, inner)
                         names.setdefault(os.path.abspath(name), name)
+            elif Path(path).suffix.lower() in _LISTS and os.path.isfile(path):
+                raise DataError(
+                    f"{printable(path)}: is a list of images with labels, to train on or to evaluate with; here give "
+                    "image files, folders, zips or tars, or pipe in paths, one a line"
+                )
             else:
                 names.setdefault(os.path.abspath(path) if "\0" not in path else path, path)
     if not names:

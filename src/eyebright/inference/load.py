@@ -70,6 +70,10 @@ def load(
     if engine is not None and engine not in LIBRARIES:
         raise SettingsError(f'there is no engine "{engine}"; {nearest(engine, LIBRARIES)}')
     manifest = read_manifest(folder, files=False)
+    if manifest.several_labels and promises != Promises():
+        raise SettingsError(
+            "an error rate, a coverage and sets are asked of classifiers of one label an image; this one gives several"
+        )
     verified = read_engines(folder, manifest)
     if device is not None:
         if engine is not None:

@@ -85,13 +85,16 @@ def export(
     progress = progress or SilentProgress()
     if to not in (*FORMATS, WEB):
         raise SettingsError(f'there is no export to "{to}"; {nearest(to, (*FORMATS, WEB))}')
+    if not max_drop >= 0:  # nor NaN, than which nothing is larger
+        raise SettingsError(f"the accuracy that may be lost is at least 0 points, not {max_drop:g}")
     if to == WEB:
         target = choose_target(Path(run), None if out is None else Path(out))
         runtime = read_runtime()  # before anything that takes long
-        engine = (
-            _verified_onnx(Path(run), int8)
-            or export(run, int8=int8, data=data, max_drop=max_drop, progress=progress).verified
-        )
+        # What was exported before is good enough, unless it is to be measured on other images.
+        engine = (_verified_onnx(Path(run), int8) if data is None else None) or export(
+            run, int8=int8, data=data, max_drop=max_drop, progress=progress
+        ).verified
+        require_same_answers(engine, max_drop=max_drop)
         write_web_page(Path(run), target, engine, runtime, progress=progress)
         return Export(path=target, verified=engine)
     if out is not None:
@@ -134,6 +137,11 @@ def _find_images(
     """The samples to calibrate on, if int8 is asked for, and those to test on, labelled as the classifier numbers."""
     shown = printable(str(run))
     state = read_state(run)
+    if data is None and state is not None and isinstance(state.data, str) and not os.path.exists(state.data):
+        raise DataError(
+            f"an export is compared on the images of {shown}, which were in {printable(state.data)} and are there no "
+            "more; say where they are now, as in: eyebright export RUN DATA"
+        )
     data = data if data is not None else None if state is None else state.data
     if data is None:
         raise DataError(

@@ -6,7 +6,9 @@ import csv
 import hashlib
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,21 +18,25 @@ from numpy.typing import NDArray
 
 from eyebright.bulk.formats import CSV, JSON_LINES, choose_format, join_parts, spell_json
 from eyebright.bulk.shards import Shards
-from eyebright.bundle.manifest import WEIGHTS
+from eyebright.bundle.engines import read_engines
+from eyebright.bundle.manifest import WEIGHTS, find_bundle
 from eyebright.calibration.calibration import Promises
 from eyebright.data.manifests import BETWEEN_LABELS
 from eyebright.data.samples import ImageStore
-from eyebright.data.sources import read_unlabelled
-from eyebright.errors import SettingsError
+from eyebright.data.sources import PathStore, read_unlabelled
+from eyebright.errors import OutputError, SettingsError, printable
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Prediction, Predictor
+from eyebright.locking import locked
 from eyebright.progress import Progress, SilentProgress
+from eyebright.writing import writing
 
 SHARD_IMAGES = 2048
 """How many answers are written at a time: what a killed job loses at the most."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 # How image files begin: JPEG, PNG, GIF, TIFF (both byte orders), BMP, WebP, portable any-map.
+_NO_TEXT = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"RIFF", b"P4", b"P5", b"P6")
 
 
@@ -113,11 +119,18 @@ def find_images(images: Sequence[str | os.PathLike[str]], piped: bytes) -> tuple
     Raises:
         DataError: there are no images at all.
     """
-    if "-" in images and piped.startswith(_SIGNATURES):
+    if "-" in images and is_image(piped):
         paths = [image for image in images if image != "-"]
         others, names = read_unlabelled(paths) if paths else (None, ())
         return _PipedStore(piped, others), ("-", *names)
     return read_unlabelled(_list_paths(images, piped))
+
+
+def is_image(piped: bytes) -> bool:
+    """Whether what was piped in is an image, or at least no list of paths."""
+    if piped.startswith(_SIGNATURES) or piped[4:8] == b"ftyp":  # AVIF and its relatives
+        return True
+    return bool(_NO_TEXT.search(piped[:4096]))
 
 
 def _split_paths(piped: bytes) -> list[str]:
@@ -153,14 +166,48 @@ def predict_into(
 
     Raises:
         SettingsError: another ending, or nothing of the same job to go on with.
-        OutputError: the file can't be written.
+        OutputError: the file is there already, is being written by another process, or can't be written.
         KeyboardInterrupt: a stop was requested; `resume` goes on.
         EyebrightError: see `predict`.
     """
     target, progress = Path(path), progress or SilentProgress()
     asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
     kind = choose_format(target)
-    if "-" in images and piped.startswith(_SIGNATURES):
+    if target.exists():
+        if resume:
+            raise SettingsError(f"{printable(str(target))} is there and whole; nothing is left to go on with")
+        raise OutputError(f"{printable(str(target))} exists already; delete it or change --out")
+    with _alone(target):
+        return _predict_into(target, run, images, piped, engine, asked, kind, resume, progress)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Of two that would write one file, the second is told so."""
+    lock = target.with_name(f".{target.name}.lock")
+    with ExitStack() as held:
+        with writing(target):
+            try:
+                held.enter_context(locked(lock, wait=False))
+            except BlockingIOError:
+                raise OutputError(
+                    f"{printable(str(target))} is being written by another process; wait for it, or change --out"
+                ) from None
+        yield
+
+
+def _predict_into(
+    target: Path,
+    run: str | os.PathLike[str],
+    images: Sequence[str | os.PathLike[str]],
+    piped: bytes,
+    engine: str | None,
+    asked: Mapping[str, Any],
+    kind: str,
+    resume: bool,
+    progress: Progress,
+) -> tuple[int, int]:
+    if "-" in images and is_image(piped):
         if resume:
             raise SettingsError("an image from standard input is no job to go on with; leave --resume out")
         answers = predict(run, images, piped=piped, engine=engine, progress=progress, **asked)
@@ -172,16 +219,21 @@ def predict_into(
         "images": _digest(names),
         "classifier": predictor.manifest.files[WEIGHTS],
         "engine": predictor.engine,
+        "export": _hash_of_export(Path(run), predictor),
         "kind": kind,
         "size": SHARD_IMAGES,
     }
-    shards = Shards(target, job, resume=resume)
+
+    def stamp(part: int) -> str:
+        return _stamp(store, names[part * SHARD_IMAGES : (part + 1) * SHARD_IMAGES])
+
+    shards = Shards(target, job, resume=resume, stamp=stamp)
     done = min(len(shards) * SHARD_IMAGES, len(names))
     if done:
         progress.say(f"{done:,} of {len(names):,} images were done before")
     answered = predictor.predict_files(store, names[done:], progress=progress)
     try:
-        _write_shards(shards, answered, predictor.class_names, kind)
+        _write_shards(shards, answered, predictor.class_names, kind, stamp)
     except KeyboardInterrupt:
         if len(shards):
             progress.say(f"{len(shards) * SHARD_IMAGES:,} images are done and kept; go on with --resume")
@@ -216,16 +268,46 @@ def write_predictions(path: Path, predictions: Iterable[Prediction], class_names
     return total, shards.errors
 
 
-def _write_shards(shards: Shards, predictions: Iterator[Prediction], class_names: Sequence[str], kind: str) -> int:
+def _hash_of_export(run: Path, predictor: Predictor) -> str:
+    """The sha256 of the file that the engine runs; empty for one that runs the weights themselves."""
+    engines = read_engines(find_bundle(run), predictor.manifest)
+    file = next((found.file for found in engines if found.engine == predictor.engine), None)
+    return "" if file is None else predictor.manifest.files[file]
+
+
+def _stamp(store: PathStore, names: Sequence[str]) -> str:
+    """What tells images from such that took their places: sizes and times of their files, or of the archives."""
+    digest = hashlib.sha256()
+    for name in names:
+        archive = store.entries.get(name)
+        path = name if archive is None else str(archive[0].path)
+        try:
+            found = os.stat(path)
+            digest.update(f"{found.st_size} {found.st_mtime_ns}\n".encode())
+        except (OSError, ValueError):
+            digest.update(b"none\n")
+    return digest.hexdigest()[:16]
+
+
+def _write_shards(
+    shards: Shards,
+    predictions: Iterator[Prediction],
+    class_names: Sequence[str],
+    kind: str,
+    stamp: Callable[[int], str] = lambda _: "",
+) -> int:
     """Answers part by part; how many there were."""
     total = 0
+    following = stamp(len(shards))
     while True:
+        # Images are read some ahead of their answers: the next part's stamp is taken before any of them is.
+        mine, following = following, stamp(len(shards) + 1)
         text = io.StringIO(newline="")
         # As they come: an answer holds a number for each class by name, many times the size of its line.
         count, errors = _write_part(text, islice(predictions, SHARD_IMAGES), class_names, kind)
         if count == 0:
             return total
-        shards.add(text.getvalue().encode("utf-8", "surrogateescape"), errors=errors)
+        shards.add(text.getvalue().encode("utf-8", "surrogateescape"), errors=errors, stamp=mine)
         total += count
 
 
