@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from eyebright.cli.terminal import cell, console, print_line
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from eyebright.evaluation.label_sets import AnyReport
     from eyebright.evaluation.label_sets_compare import AnyComparison, AnyContestant
     from eyebright.evaluation.report import EvaluationReport
@@ -229,6 +231,13 @@ def print_predictions(predictions: Iterable[Prediction]) -> tuple[int, int]:
     return total + more, errors
 
 
+def _print_wide(table: Table, width: int) -> None:
+    """A table that is cut nowhere: where the terminal, or the 80 columns of a pipe, are narrower, its lines break."""
+    from rich.console import Console
+
+    Console(highlight=False, width=max(console().width, width)).print(table, crop=False)
+
+
 def print_export(export: Export) -> None:
     """An exported engine beside torch: the same answers, and how fast."""
     from rich.table import Table
@@ -267,8 +276,7 @@ def print_export(export: Export) -> None:
     table.add_row("one image", *latencies)
     table.add_row("images a second", *speeds)
     table.add_row("times torch", "1", f"{verified.speedup:.1f}")
-    screen = console()
-    screen.print(table)
+    _print_wide(table, 96)
     print_line()
     print_line(f"{verified.engine}: {verified.how}. Compared on {count:,} test images; timed in turns, decoded before.")
     if export.path.suffix == ".html":
@@ -306,7 +314,7 @@ def print_speed(report: SpeedReport) -> None:
             "" if one.first_seconds is None else f"{one.first_seconds:.2f} s",
             "" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:,.0f} MB",
         )
-    console().print(table)
+    _print_wide(table, 116)
     print_line()
     print_line("Images a second from file to label, and how many times the first engine; of the network alone, images")
     print_line("decoded before, and its share of the machine's peak. One image from file to label. Of a process of its")
@@ -346,9 +354,7 @@ def print_explained(explained: Explained) -> None:
             title = TITLES[judged.attribution.method]
             table.add_row(*first, title, f"{measured.score:.2f}", f"{measured.random_score:.2f}")
             first = ["", "", ""]
-    from rich.console import Console
-
-    Console(highlight=False, width=max(console().width, 110)).print(table)
+    _print_wide(table, 110)
     print_line()
     if any(judged.attribution.layer for found in explained.explanations for judged in found.maps):
         print_line(f"Drawn from:  {explained.subject.layer}")
