@@ -33,6 +33,8 @@ from eyebright.writing import writing
 
 SHARD_IMAGES = 2048
 """How many answers are written at a time: what a killed job loses at the most."""
+PART_NUMBERS = 1_000_000
+"""How many probabilities are written at a time: of thousands of classes, fewer answers."""
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 # How image files begin: JPEG, PNG, GIF, TIFF (both byte orders), BMP, WebP, portable any-map.
@@ -214,6 +216,7 @@ def _predict_into(
         return write_predictions(target, answers.predictions, answers.class_names)
     predictor = _open(run, engine, asked, progress)
     store, names = read_unlabelled(_list_paths(images, piped))
+    size = _part_size(predictor.class_names)
     job: dict[str, str | int | float] = {
         **asked,
         "images": _digest(names),
@@ -221,14 +224,14 @@ def _predict_into(
         "engine": predictor.engine,
         "export": _hash_of_export(Path(run), predictor),
         "kind": kind,
-        "size": SHARD_IMAGES,
+        "size": size,
     }
 
     def stamp(part: int) -> str:
-        return _stamp(store, names[part * SHARD_IMAGES : (part + 1) * SHARD_IMAGES])
+        return _stamp(store, names[part * size : (part + 1) * size])
 
     shards = Shards(target, job, resume=resume, stamp=stamp)
-    done = min(len(shards) * SHARD_IMAGES, len(names))
+    done = min(len(shards) * size, len(names))
     if done:
         progress.say(f"{done:,} of {len(names):,} images were done before")
     answered = predictor.predict_files(store, names[done:], progress=progress)
@@ -236,7 +239,7 @@ def _predict_into(
         _write_shards(shards, answered, predictor.class_names, kind, stamp)
     except KeyboardInterrupt:
         if len(shards):
-            progress.say(f"{len(shards) * SHARD_IMAGES:,} images are done and kept; go on with --resume")
+            progress.say(f"{len(shards) * size:,} images are done and kept; go on with --resume")
         else:
             shards.discard()
         raise
@@ -275,6 +278,11 @@ def _hash_of_export(run: Path, predictor: Predictor) -> str:
     return "" if file is None else predictor.manifest.files[file]
 
 
+def _part_size(class_names: Sequence[str]) -> int:
+    """How many answers make a part."""
+    return max(1, min(SHARD_IMAGES, PART_NUMBERS // len(class_names)))
+
+
 def _stamp(store: PathStore, names: Sequence[str]) -> str:
     """What tells images from such that took their places: sizes and times of their files, or of the archives."""
     digest = hashlib.sha256()
@@ -297,14 +305,14 @@ def _write_shards(
     stamp: Callable[[int], str] = lambda _: "",
 ) -> int:
     """Answers part by part; how many there were."""
-    total = 0
+    total, size = 0, _part_size(class_names)
     following = stamp(len(shards))
     while True:
         # Images are read some ahead of their answers: the next part's stamp is taken before any of them is.
         mine, following = following, stamp(len(shards) + 1)
         text = io.StringIO(newline="")
         # As they come: an answer holds a number for each class by name, many times the size of its line.
-        count, errors = _write_part(text, islice(predictions, SHARD_IMAGES), class_names, kind)
+        count, errors = _write_part(text, islice(predictions, size), class_names, kind)
         if count == 0:
             return total
         shards.add(text.getvalue().encode("utf-8", "surrogateescape"), errors=errors, stamp=mine)
