@@ -261,3 +261,59 @@ def test_a_run_whose_process_is_gone_was_interrupted(run: Run, tmp_path: Path) -
         assert now.state == "running"
     (folder / STATE).write_text("{")
     assert read_state(folder) is None
+
+
+def test_what_a_run_goes_by_may_not_change_while_it_rests(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(photos, model="cnn", out=folder, overrides=CNN, progress=StopAt("training", 3))
+    for name, old, new in (
+        (runs.SETTINGS, "epochs = 4", "epochs = 5"),
+        (runs.SAMPLES, "sha256\r\n", "sha256\r\ngarbage\r\n"),
+    ):
+        content = (folder / name).read_bytes()
+        assert old.encode() in content
+        (folder / name).write_bytes(content.replace(old.encode(), new.encode()))
+        with pytest.raises(CheckpointError, match=rf"{name} was changed since training began"):
+            resume(folder)
+        (folder / name).write_bytes(content)
+    assert not resume(folder).interrupted
+
+
+def test_test_images_that_vanished_are_no_result(photos: Path, tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(photos, data)
+
+    class Hides(SilentProgress):
+        def start(self, stage: str, total: int) -> None:
+            if stage == "classifying":
+                data.rename(tmp_path / "hidden")
+
+    with pytest.raises(DataError, match=r"none of the \d+ test images could be read any more.*bring them back"):
+        train(data, model="cnn", out=folder, overrides=CNN, progress=Hides())
+    state = read_state(folder)
+    assert state is not None
+    assert state.state == "failed"
+    (tmp_path / "hidden").rename(data)
+    assert resume(folder).report is not None
+
+
+def test_a_classifier_that_knows_the_test_images_is_told(photos: Path, tmp_path: Path) -> None:
+    first = train(photos, model="cnn", out=tmp_path / "first", overrides=CNN)
+    for seed, role in ((0, ""), (1, "network.weights"), (1, "training.teacher")):
+        told = StopAt("", 0)
+        given = f"{role or 'network.weights'}={json.dumps(str(first.folder))}"
+        out = tmp_path / f"{seed}{role}"
+        run = train(photos, model="cnn", seed=seed, out=out, overrides=[*CNN, given], progress=told)
+        found = [text for text in told.said if "test images from its training" in text]
+        assert len(found) == (seed == 1)
+        page = (run.folder / "report.html").read_text()
+        assert ("test images from its training" in page) == (seed == 1)
+
+
+def test_what_the_effort_leaves_unused_is_told(photos: Path, resnet_weights: Path, tmp_path: Path) -> None:
+    told = StopAt("", 0)
+    weights = f"network.weights={json.dumps(str(resnet_weights))}"
+    asked = [weights, "network.stride_in=3x3", "training.lr=0.5", "augmentation.mixup=0.9", "data.image_size=32"]
+    train(photos, model="resnet18", out=tmp_path / "run", overrides=asked, progress=told)
+    (found,) = (text for text in told.said if "only a head is fitted" in text)
+    assert "stays as it is: augmentation.mixup, training.lr; with --effort standard" in found

@@ -53,6 +53,18 @@ for command in (draw, atlas, models, runs, cache, bench):
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+_OUT_OF_MEMORY = "out of memory; try a smaller data.image_size or training.batch_size"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether torch says so, which it does in errors of no kind of their own."""
+    if "torch" not in sys.modules or not isinstance(error, RuntimeError):
+        return False
+    from eyebright.training.memory import is_out_of_memory
+
+    return is_out_of_memory(error)
+
+
 def _write_no_more() -> None:
     """Whoever read our output has gone, as `| head` does, or it has no room: no second error when Python ends."""
     with suppress(OSError):
@@ -98,11 +110,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         print_error(str(missing))
         sys.exit(missing.exit_code)
     except MemoryError:
-        print_error("out of memory; try a smaller data.image_size or training.batch_size")
+        print_error(_OUT_OF_MEMORY)
         sys.exit(1)
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if _is_out_of_memory(error):
+            print_error(_OUT_OF_MEMORY)
+            sys.exit(1)
         if isinstance(error, OSError) and error.errno in _NO_ROOM:
             _write_no_more()
             print_error(f"the output can't be written: {error.strerror}; free some room")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any, final
 
 from eyebright.bundle.manifest import Manifest
@@ -18,7 +17,7 @@ from eyebright.calibration.calibration import Calibration
 from eyebright.checking.decisions import write_decisions
 from eyebright.data.samples import SPLITS
 from eyebright.distributed.ranks import Ranks
-from eyebright.errors import printable
+from eyebright.errors import DataError, printable
 from eyebright.evaluation.label_sets_compare import AnyContestant
 from eyebright.evaluation.thresholds import MIDDLE
 from eyebright.inference.load import load
@@ -82,13 +81,13 @@ def fit_network(
         table.find_column(column)  # before hours are spent
     keeper = watch = None
     if run is not None:
-        write_text(run.folder / runs.SAMPLES, runs.spell_samples(table, prepared.digests))
+        run.keep(runs.SAMPLES, runs.spell_samples(table, prepared.digests))
         if prepared.decided is not None:
             write_text(run.folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
         interval = settings.training.checkpoint_seconds
         remove_half_saved(run.folder / runs.BUNDLE)
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
-        watch = _Watcher(run.folder, settings, progress)
+        watch = _Watcher(run, settings, progress)
     with nullcontext() if watch is None else watch, watch_memory() as training_memory:
         trained = train_network(
             table,
@@ -122,6 +121,11 @@ def fit_network(
         )
     if run is None or bundle is None or keeper is None:
         return None
+    if len(found.report.unreadable) == found.report.num_samples:
+        raise DataError(
+            f"none of the {found.report.num_samples:,} test images could be read any more, the first because: "
+            f"{found.report.unreadable[0].reason}; bring them back and go on with --resume"
+        )
     latency = measure_latency(predictor)
     contestant = replace(
         describe_contestant(trained, found.report, bundle),
@@ -143,8 +147,9 @@ def fit_network(
 class _Watcher:
     """Writes what training tells into the run's folder as it comes."""
 
-    def __init__(self, folder: Path, settings: Settings, progress: Progress) -> None:
-        self._folder = folder
+    def __init__(self, run: OpenRun, settings: Settings, progress: Progress) -> None:
+        self._run = run
+        self._folder = folder = run.folder
         self._writer = HistoryWriter(
             folder / runs.HISTORY,
             tensorboard=folder / "tensorboard" if settings.training.tensorboard else None,
@@ -159,7 +164,7 @@ class _Watcher:
         self._writer.close()
 
     def keep_settings(self, settings: Settings) -> None:
-        write_text(self._folder / runs.SETTINGS, to_toml(settings))
+        self._run.keep(runs.SETTINGS, to_toml(settings))
 
     def keep_history(self, records: Sequence[EpochRecord]) -> None:
         with writing(self._folder / runs.HISTORY):

@@ -122,7 +122,7 @@ def parse_samples(text: str, path: Path) -> tuple[SampleRecord, ...]:
             )
             for row in csv.DictReader(io.StringIO(text, newline=""))
         )
-    except (csv.Error, KeyError) as error:
+    except (csv.Error, KeyError, TypeError, AttributeError) as error:  # a line too short or too long
         raise DataError(f"{printable(str(path))} can't be read ({error}); it may be damaged") from error
     odd = [record.split for record in records if record.split not in SPLITS]
     if odd:

@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, final
 
-from eyebright.errors import CheckpointError, EyebrightError, printable
+from eyebright.bundle.sealed import hash_file
+from eyebright.errors import CheckpointError, EyebrightError, OutputError, printable
 from eyebright.jobs.provenance import now
 from eyebright.jobs.runs import BUNDLE, CHECKPOINTS, DECISIONS, HISTORY, SAMPLES, SETTINGS
 from eyebright.locking import is_locked, locked
@@ -57,6 +58,8 @@ class RunState:
     """In its place where an image may have several classes."""
     error: str | None = None
     """Why it failed."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The sha256 of what the run goes by when it is gone on with, by name."""
     version: int = VERSION
     notes: tuple[str, ...] = field(default=())
     """What was noticed when the data were read."""
@@ -92,6 +95,21 @@ class OpenRun:
     def __init__(self, folder: Path, state: RunState) -> None:
         self.folder = folder
         self.state = state
+
+    def keep(self, name: str, text: str) -> None:
+        """Write a file that the run goes by, and note its content: who goes on with the run refuses another.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        path = self.folder / name
+        others = {other: digest for other, digest in self.state.files.items() if other != name}
+        if name in self.state.files and path.is_file():
+            if path.read_bytes() == text.encode("utf-8", "surrogateescape"):
+                return
+            self._change(files=others)  # killed between the two, it is not refused
+        write_text(path, text)
+        self._change(files={**others, name: hash_file(path)})
 
     def finish(self, result: Mapping[str, float | None]) -> None:
         """Everything is done.
@@ -141,6 +159,24 @@ def open_run(folder: Path, state: RunState) -> Iterator[OpenRun]:
             raise
 
 
+def verify_sealed(folder: Path, state: RunState) -> None:
+    """Check that what a run goes by is as it was.
+
+    Raises:
+        CheckpointError: one is gone or was changed, by name.
+    """
+    for name, digest in state.files.items():
+        try:
+            unchanged = hash_file(folder / name) == digest
+        except OSError:
+            unchanged = False
+        if not unchanged:
+            raise CheckpointError(
+                f"{printable(str(folder / name))} was changed since training began, which could not end as it would "
+                "have; put it back, or start a new run"
+            )
+
+
 def clear_finished(folder: Path) -> None:
     """Remove the checkpoints and the lock of a finished run whose process was killed before it could."""
     if not any((folder / name).exists() for name in (CHECKPOINTS, LOCK)):
@@ -168,6 +204,8 @@ def _lock(folder: Path) -> Iterator[None]:
             raise CheckpointError(
                 f"another process is training in {printable(str(folder))} right now; wait for it, or stop it first"
             ) from error
+        except OSError as error:
+            raise OutputError(f"{printable(str(folder))} can't be written into: {error.strerror}") from error
         yield
 
 

@@ -22,7 +22,7 @@ from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare, prepare_again
 from eyebright.jobs.provenance import now
-from eyebright.jobs.state import OpenRun, RunState, clear_finished, find_state, open_run, read_state
+from eyebright.jobs.state import OpenRun, RunState, clear_finished, find_state, open_run, read_state, verify_sealed
 from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
 from eyebright.settings import load_settings, override_settings, to_toml
@@ -108,9 +108,31 @@ def train(
         if not ranks.leads:
             fit_network(prepared, chosen, None, ranks, progress)
             return Run(Path(), None)
+        prepared = _tell_what_was_seen(prepared, chosen, progress)
         about = describe_run(data, prepared, replace(chosen, model=title), command)
         with runs.new_folder(wanted, f"{name}-{title}") as folder, open_run(folder, about) as run:
             return _carry_out(run, prepared, chosen, ranks, progress)
+
+
+def _tell_what_was_seen(prepared: Prepared, settings: Settings, progress: Progress) -> Prepared:
+    """The same with a note on test images that the classifier it starts or learns from was trained on."""
+    digests = {prepared.digests[row] for row in prepared.table.rows("test").tolist()} - {""}
+    notes = []
+    for given, role in ((settings.network.weights, "it starts from"), (settings.training.teacher, "it learns from")):
+        folders = (Path(given), Path(given).parent) if given else ()  # a run, or the bundle in it
+        path = next((folder / runs.SAMPLES for folder in folders if (folder / runs.SAMPLES).is_file()), None)
+        if path is None:
+            continue
+        learned = {record.sha256 for record in runs.read_sample_records(path) if record.split != "test"}
+        if seen := len(digests & learned):
+            notes.append(
+                f"the classifier that {role} ({printable(given)}) knows {seen:,} of {len(digests):,} test images from "
+                "its training, so the accuracy looks better than it is; the same data and seed give the same split"
+            )
+    for note in notes:
+        progress.warn(note)
+    table = replace(prepared.table, notes=(*prepared.table.notes, *notes))
+    return replace(prepared, table=table)
 
 
 def describe_run(data: Data, prepared: Prepared, settings: Settings, command: str) -> RunState:
@@ -196,6 +218,7 @@ def settings_begun_in(settings: Settings, folder: str) -> Settings:
 
 def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress: Progress) -> Run:
     state = state_of(folder)
+    verify_sealed(folder, state)
     settings = settings_of(folder, state)
     data = state.data if data is None else data
     if data is None:

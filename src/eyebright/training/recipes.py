@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 
 from eyebright.data.augment import FINE_TUNING, LIGHT, AugmentationSettings
 from eyebright.training.settings import Settings
@@ -142,6 +143,23 @@ def resolve(
     )
     augmentation = settings.augmentation.filled(recipe.augmentation)
     return replace(settings, data=data, network=network, training=training, augmentation=augmentation)
+
+
+def list_unused(given: Settings, resolved: Settings) -> list[str]:
+    """What was asked for and means nothing where no epoch trains the network.
+
+    Args:
+        given: as the user gave them; where they were resolved before, nothing is told again.
+        resolved: what became of them.
+    """
+    if resolved.training.epochs or given.training.precision:
+        return []
+    plain = Settings()
+    names = [f"augmentation.{field.name}" for field in fields(AugmentationSettings)]
+    names += [f"training.{name}" for name in ("teacher", "optimiser", "lr", "layer_decay", "weight_decay", "average")]
+    names += [f"training.{name}" for name in ("label_smoothing", "first_size", "last_size", "freeze_stages")]
+    unused = [name for name in names if attrgetter(name)(given) != attrgetter(name)(plain)]
+    return unused + ["training.balance"] * (given.training.balance == "sampling")
 
 
 def list_sides(settings: Settings, *, pretrained: bool) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ from eyebright.training.held_out import HeldOut, look_back
 from eyebright.training.history import EpochRecord
 from eyebright.training.phases import run_phases
 from eyebright.training.rates import TriedRate
-from eyebright.training.recipes import list_sides, resolve
+from eyebright.training.recipes import list_sides, list_unused, resolve
 from eyebright.training.settings import Settings
 from eyebright.training.start import (
     build_network,
@@ -212,7 +212,7 @@ def _set_up(
     snapshot = share_snapshot(ranks, keeper.load() if ranks.leads else None)
     clock = Clock(0.0 if snapshot is None else float(snapshot.state["seconds"]))
     settings = replace(settings, model=find_model(settings.model).name)
-    source = choose_weights(settings)
+    given, source = settings, choose_weights(settings)
     rows = np.flatnonzero(table.splits != SPLITS.index("test"))
     table = table.take(rows)
     # Going on with a plain CNN is training it: there are no pretrained ones.
@@ -225,6 +225,11 @@ def _set_up(
         class_counts=list(table.split("train").counts().values()),
         channels=find_channels(table),
     )
+    if unused := list_unused(given, settings):
+        progress.warn(
+            f"not used, because only a head is fitted on a network that stays as it is: {', '.join(unused)}; with "
+            "--effort standard, or training.epochs, the network is trained"
+        )
     precision = choose_precision(settings, device, list_sides(settings, pretrained=pretrained))
     micro_batch = choose_micro_batch(settings, device, pretrained=pretrained)
     settings = replace(settings, training=replace(settings.training, precision=precision, micro_batch=micro_batch))
