@@ -173,6 +173,25 @@ def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_pa
     assert list((tmp_path / "r" / "checkpoints").iterdir())
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5, 0.8])
+def test_a_stop_while_it_starts_ends_at_once_and_is_no_bug(photos: Path, tmp_path: Path, seconds: float) -> None:
+    arguments = ["train", str(photos), "--model", "cnn", "--out", "r"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "eyebright", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode in (-signal.SIGINT, 130), err
+    assert "bug" not in err
+    assert "Traceback" not in err or seconds < 0.2  # Python itself may still be starting
+
+
 def test_a_full_disk_is_one_line(eyebright: Command, photos: Path, tmp_path: Path) -> None:
     limited = (
         "import resource, signal, sys\n"

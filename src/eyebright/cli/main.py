@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -78,6 +79,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if sys.stdout is None:  # closed by the shell, as with >&-
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     given = sys.argv[1:] if arguments is None else arguments
+    if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until a job listens itself there is nothing to keep, and an exception in the middle of an import, which some
+        # libraries catch, would have it end with another error.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if TRAINING.intersection(given[:1]):
         keep_freed_memory()
     try:
