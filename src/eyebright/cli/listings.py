@@ -57,7 +57,7 @@ def print_runs(runs: Sequence[ListedRun]) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("run", "network", "effort", "state", "result", "last change"):
         table.add_column(name, overflow="fold" if name == "run" else "ellipsis")
-    styles = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red"}
+    styles = {"finished": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "unreadable": "red"}
     for run in runs:
         state = run.state
         table.add_row(
@@ -69,9 +69,14 @@ def print_runs(runs: Sequence[ListedRun]) -> None:
             state.updated,
         )
     console().print(table)
-    stopped = [run for run in runs if run.state.state in ("interrupted", "failed")]
-    if stopped:
+    running = {run.comparison for run in runs if run.state.state == "running"}
+    compared = {run.comparison: run for run in runs if run.comparison is not None and run.comparison not in running}
+    stopped = [run for run in runs if run.state.state in ("interrupted", "failed") and run.comparison is None]
+    if stopped or compared:
         print_line()
+    for folder in compared:
+        print_line("Go on:  " + next_command("compare", "--resume", str(folder)))
+    if stopped:
         print_line("Go on:  " + next_command("train", "--resume", stopped[0].folder))
 
 
