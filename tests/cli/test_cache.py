@@ -14,7 +14,7 @@ def test_the_cache_is_filled_by_training_shown_and_cleared(eyebright: Command, p
     assert without.returncode == 0, without.stderr
     assert not (tmp_path / "cache").exists()
     empty = eyebright("cache", variables=variables)
-    assert empty.stdout.startswith("0.0 of at most ")
+    assert empty.stdout.startswith("0 kB of at most ")
 
     for out in ("one", "two"):
         done = eyebright(*train, "--out", tmp_path / out, variables=variables)

@@ -378,7 +378,7 @@ def test_what_is_larger_than_the_limit_is_not_kept_and_said(photos: Path, tmp_pa
     assert_same(read_squares(table, PREPROCESSING, cache=cache, progress=listening), read_squares(table, PREPROCESSING))
     assert cache.files.list_files() == ()
     assert len(listening.warnings) == 1
-    assert "are not kept: the limit of the cache is 0.0 GB; EYEBRIGHT_CACHE_GB sets another" in listening.warnings[0]
+    assert "are not kept: the limit of the cache is 10 kB; EYEBRIGHT_CACHE_GB sets another" in listening.warnings[0]
 
 
 def test_a_limit_of_nothing_keeps_nothing_and_says_nothing(photos: Path, tmp_path: Path) -> None:

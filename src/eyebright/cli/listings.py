@@ -101,6 +101,7 @@ def print_cache(cache: CacheContents) -> None:
     from rich.table import Table
 
     from eyebright.data.kept_files import LOOKS, SQUARES
+    from eyebright.page.markup import size
 
     if cache.files:
         kinds = {SQUARES: "decoded", LOOKS: "looked at"}
@@ -120,8 +121,8 @@ def print_cache(cache: CacheContents) -> None:
             )
         console().print(table)
         print_line()
-    size, limit = cache.size_bytes / 1e9, cache.limit_bytes / 1e9
-    print_line(f"{size:,.3g} of at most {limit:,.3g} GB of decoded images in {cache.folder}")
+    held = size(cache.size_bytes) if cache.size_bytes else "0 kB"
+    print_line(f"{held} of at most {size(cache.limit_bytes)} of decoded images in {cache.folder}")
 
 
 def print_check(report: CheckReport) -> None:

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 
 from eyebright.data.kept_files import (
     FOLDER,
-    GIGABYTE,
     LIMIT_VARIABLE,
     PART,
     SQUARES,
@@ -47,6 +46,7 @@ from eyebright.data.kept_files import (
     remove,
 )
 from eyebright.errors import printable
+from eyebright.page.markup import size
 from eyebright.preprocess import Preprocessing
 
 __all__ = ["FOLDER", "SquareArray", "SquareCache"]
@@ -104,8 +104,8 @@ class SquareCache:
             if layout.total > limit:
                 if limit:
                     warn(
-                        f"the decoded images take {layout.total / GIGABYTE:.3g} GB and are not kept: the limit of the "
-                        f"cache is {limit / GIGABYTE:.3g} GB; {LIMIT_VARIABLE} sets another"
+                        f"the decoded images take {size(layout.total)} and are not kept: the limit of the "
+                        f"cache is {size(limit)}; {LIMIT_VARIABLE} sets another"
                     )
                 return None
             self.folder.mkdir(parents=True, exist_ok=True)
