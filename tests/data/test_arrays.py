@@ -209,5 +209,7 @@ def test_arrays_of_any_number_of_channels_are_read_but_not_those_with_channels_f
     table = read_saved(images=bands, labels=np.array([0, 1, 1]))
     assert find_channels(table) == 5
     assert find_channels(read_saved(images=pictures(2), labels=np.array([0, 1]))) == 3
+    many = np.zeros((2, 9, 9, 200), dtype=np.uint8)  # patches of more bands than pixels across
+    assert find_channels(read_saved(images=many, labels=np.array([0, 1]))) == 200
     with pytest.raises(DataError, match="move the channels last"):
-        read_saved(images=np.moveaxis(bands, 3, 1), labels=np.array([0, 1, 1]))
+        read_saved(images=np.zeros((3, 5, 32, 32), dtype=np.uint8)[:, :, :30], labels=np.array([0, 1, 1]))

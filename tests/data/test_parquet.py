@@ -277,3 +277,36 @@ def test_whole_numbers_that_a_gap_made_floats_are_labels(tmp_path: Path, write_i
     assert table.classes == ("3", "4")
     assert table.groups is not None
     assert table.groups[0] == "7"
+
+
+def test_groups_and_splits_may_be_class_labels_and_odd_columns_cost_nothing(
+    tmp_path: Path, images: list[bytes]
+) -> None:
+    features = {
+        "image": {"_type": "Image"},
+        "label": CLASS_LABEL,
+        "group": {"names": ["p1", "p2"], "_type": "ClassLabel"},
+        "split": {"names": ["train", "test"], "_type": "ClassLabel"},
+    }
+    table = pa.table(
+        {
+            "image": pa.array([{"bytes": image, "path": None} for image in images[:3]], IMAGE),
+            "label": [0, 1, 2],
+            "group": [1, 0, 0],
+            "split": [0, 1, 1],
+            "when": pa.array([2**61, 1, 2], pa.timestamp("us")),
+        }
+    )
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pq.write_table(table.replace_schema_metadata(told), tmp_path / "data.parquet")
+    found = read_samples(tmp_path / "data.parquet")
+    assert found.groups == ("p2", "p1", "p1")
+    assert found.splits.tolist() == [0, 2, 2]
+    assert found.columns.keys() <= {"when"}
+    assert len([note for note in found.notes if "the column when is not used" in note]) == 1
+
+
+def test_truth_values_are_labels(tmp_path: Path, write_images: WriteImages) -> None:
+    write_images(tmp_path, ["a.png", "b.png"])
+    pq.write_table(pa.table({"path": ["a.png", "b.png"], "label": [True, False]}), tmp_path / "list.parquet")
+    assert read_samples(tmp_path / "list.parquet").classes == ("0", "1")

@@ -359,3 +359,13 @@ def test_a_file_of_another_kind_that_is_piped_in_is_no_list_of_paths(run: Run, p
     lists.write_text("path,label\n")
     with pytest.raises(DataError, match=r"list\.csv: is a list of images with labels"):
         predict(run.folder, [lists])
+
+
+def test_a_list_among_images_costs_only_its_own_answer_and_a_new_folder_is_made(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\n")
+    shutil.copy(photos / "red" / "00.png", tmp_path)
+    out = tmp_path / "new" / "folder" / "out.csv"
+    assert predict_into(out, run.folder, [f"{tmp_path}/*.*"]) == (2, 1)
+    assert [bool(row["error"]) for row in read_rows(out)] == [False, True]

@@ -317,3 +317,28 @@ def test_what_the_effort_leaves_unused_is_told(photos: Path, resnet_weights: Pat
     train(photos, model="resnet18", out=tmp_path / "run", overrides=asked, progress=told)
     (found,) = (text for text in told.said if "only a head is fitted" in text)
     assert "stays as it is: augmentation.mixup, training.lr; with --effort standard" in found
+
+
+def test_a_list_that_named_images_by_full_paths_is_gone_on_with(photos: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    rows = [f"{path},{path.parent.name}" for path in sorted(data.rglob("*.png"))]
+    (data / "list.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    folder = tmp_path / "run"
+    train(data / "list.csv", model="cnn", out=folder, overrides=CNN, progress=StopAt("training", 3))
+    samples = folder / runs.SAMPLES
+    older = samples.read_bytes().replace(b"\r\n", b"\r\n" + f"{data}/".encode()).removesuffix(f"{data}/".encode())
+    samples.write_bytes(older)  # as they were called before
+    state = json.loads((folder / STATE).read_text())
+    (folder / STATE).write_text(json.dumps(state | {"files": {}}))
+    assert resume(folder).report is not None
+
+
+def test_a_list_of_the_users_own_beside_is_no_record_of_a_run(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(runs.SAMPLES).write_text("path,label\nx.png,cat\n")
+    first = train(photos, model="cnn", out="first", overrides=CNN)
+    shutil.copytree(first.folder / "bundle", tmp_path / "alone")
+    assert train(photos, model="cnn", out="second", overrides=[*CNN, 'network.weights="alone"']).report is not None

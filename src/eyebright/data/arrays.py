@@ -253,7 +253,7 @@ def _check_images(images: NDArray[Any] | Sequence[NDArray[Any]], shown: str) -> 
     if not len(images):
         return
     unusual = images.ndim == 4 and images.shape[3] not in ARRAY_CHANNELS
-    first = unusual and images.shape[1] < images.shape[3]
+    first = unusual and images.shape[1] < images.shape[3] and images.shape[1] != images.shape[2]
     if images.ndim not in (3, 4) or first or (unusual and not 1 <= images.shape[3] <= 256):
         hint = "; move the channels last: images.transpose(0, 2, 3, 1)" if first else ""
         raise DataError(

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +49,7 @@ class LabelReader:
         self._several = False
         self._more: list[Mapping[str, str]] = []
         self._more_names: dict[str, None] = {}
+        self._place_names: dict[str, tuple[str, ...] | None] = {}
         self._texts: dict[str, str] = {}  # a million rows share the few values of their columns
 
     def choose(self, schema: Any, shown: str, info: Mapping[str, Any]) -> Columns:
@@ -60,6 +62,8 @@ class LabelReader:
             raise DataError(f"{shown}: has the columns {listed(schema.names, limit=8)}, but none of images")
         image = _preferred(images, _IMAGE_NAMES)
         told = [name for name in schema.names if _class_label(features.get(name)) is not None]
+        told = [name for name in told if name.strip().lower() not in _PLACES]
+        self._place_names = {name: _class_label(features.get(name)) for name in schema.names}
         label = _preferred(told, _LABEL_NAMES) if told else _preferred_or_none(schema.names, _LABEL_NAMES)
         if label is None:
             raise DataError(
@@ -74,6 +78,7 @@ class LabelReader:
             field.name
             for field in schema
             if field.name not in (label, *images, *told)
+            and schema.names.count(field.name) == 1
             and not self._arrow.types.is_nested(field.type)
             and not field.name.startswith("__index_level_")
         ]
@@ -112,7 +117,7 @@ class LabelReader:
                 continue
             self._names.append(name)
             self._labels.append(self._once.setdefault(known, known))
-            told = {column: cell_text(values[row]) for column, values in more.items()}
+            told = {column: self._text(column, values[row]) for column, values in more.items()}
             self._splits.append(self._split(told, name, split))
             self._more.append({column: self._texts.setdefault(text, text) for column, text in told.items()})
 
@@ -141,6 +146,22 @@ class LabelReader:
             min_classes=min_classes,
             kind="label",
         )
+
+    @contextmanager
+    def needed_or_left_out(self, column: str) -> Iterator[None]:
+        """What can't be read of a column is an error if it says where samples belong, and else left out with a note."""
+        try:
+            yield
+        except DataError as error:
+            if column.strip().lower() in _PLACES:
+                raise
+            self.notes.append(f"the column {printable(column)[:60]} is not used: {error}")
+
+    def _text(self, column: str, value: Any) -> str:
+        names = self._place_names.get(column)
+        if names and isinstance(value, int) and 0 <= value < len(names):
+            return names[value]
+        return cell_text(value)
 
     def _split(self, told: Mapping[str, str], name: str, otherwise: int) -> int:
         text = _place(told, "split").lower()

@@ -83,9 +83,11 @@ def read_parquet_files(paths: Sequence[str], *, where: str, folder: str, min_cla
         with _damage_named(arrow, path):
             schema = arrow.parquet.read_schema(path)
             columns = reader.choose(schema, printable(path), {})
-            beside = arrow.parquet.read_table(path, columns=[columns.label, *columns.more])
-            labels = beside.column(columns.label).to_pylist()
-            more = {column: beside.column(column).to_pylist() for column in columns.more}
+            labels = arrow.parquet.read_table(path, columns=[columns.label]).column(0).to_pylist()
+        more = {}
+        for column in columns.more:
+            with reader.needed_or_left_out(column), _damage_named(arrow, path):
+                more[column] = arrow.parquet.read_table(path, columns=[column]).column(0).to_pylist()
         reader.add(name, labels, columns, split, more)
         parts[name] = ParquetPart(arrow, path, columns.image, len(labels))
     return reader.table(ColumnStore(parts, folder), where, min_classes)
@@ -123,7 +125,10 @@ def read_saved_dataset(folder: str, *, min_classes: int) -> SampleTable:
                 columns = reader.choose(part.schema, printable(path), info)
                 part.column = columns.image
                 labels = part.values(columns.label)
-                more = {column: part.values(column) for column in columns.more}
+            more = {}
+            for column in columns.more:
+                with reader.needed_or_left_out(column), _damage_named(arrow, path):
+                    more[column] = part.values(column)
             name = f"{inner}/{file}" if inner else file
             reader.add(name, labels, columns, UNASSIGNED if index is None else SPLITS.index(index), more)
             parts[name] = part
@@ -150,6 +155,8 @@ def _manifest_rows(arrow: Any, path: str, header: Sequence[str]) -> Iterator[tup
 def _cell(value: Any, name: str, number: int, path: str) -> str | list[str]:
     if isinstance(value, str):
         return value
+    if isinstance(value, bool) and column_name(name) in COLUMNS:
+        value = int(value)
     text = cell_text(value)
     whole = isinstance(value, int | float) and (not text or text.lstrip("-").isdecimal())
     if column_name(name) not in COLUMNS or not text or (whole and column_name(name) != "path"):
@@ -205,5 +212,5 @@ def _damage_named(arrow: Any, path: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise DataError(f"{printable(path)}: does not exist") from None
-    except (arrow.ArrowException, OSError, ValueError, KeyError) as error:
+    except (arrow.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         raise DataError(f"{printable(path)}: is damaged or can't be read ({printable(str(error))[:120]})") from None

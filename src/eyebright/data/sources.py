@@ -189,7 +189,7 @@ def read_unlabelled(paths: Sequence[str | os.PathLike[str]]) -> tuple[PathStore,
                         name = archive.locate(inner)
                         entries[name] = (archive, inner)
                         names.setdefault(os.path.abspath(name), name)
-            elif Path(path).suffix.lower() in _LISTS and os.path.isfile(path):
+            elif len(paths) == len(found) == 1 and Path(path).suffix.lower() in _LISTS and os.path.isfile(path):
                 raise DataError(
                     f"{printable(path)}: is a list of images with labels, to train on or to evaluate with; here give "
                     "image files, folders, zips or tars, or pipe in paths, one a line"

@@ -16,7 +16,7 @@ from eyebright.jobs.fit import fit_network
 from eyebright.jobs.measure import build_comparison
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import now
-from eyebright.jobs.state import RunState, open_run, read_state
+from eyebright.jobs.state import RunState, open_run, read_state, verify_sealed
 from eyebright.jobs.train import settings_of
 from eyebright.jobs.trials import Plan, Trial
 from eyebright.progress import Progress
@@ -30,6 +30,8 @@ def trial_settings(path: Path, settings: Settings, ranks: Ranks) -> Settings:
     text = b""
     if ranks.leads:
         before = read_state(path)
+        if before is not None:
+            verify_sealed(path, before)
         text = to_toml(settings if before is None else settings_of(path, before)).encode()
     return load_settings(Settings, text=ranks.share(text).decode())
 

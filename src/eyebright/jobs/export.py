@@ -15,6 +15,7 @@ from eyebright.bundle.manifest import WEIGHTS, Manifest, find_bundle, read_manif
 from eyebright.bundle.store import load_bundle
 from eyebright.data.cache import iter_squares
 from eyebright.data.samples import UNASSIGNED, SampleTable
+from eyebright.data.shards import has_pattern
 from eyebright.data.sources import read_samples
 from eyebright.errors import DataError, SettingsError, nearest, printable
 from eyebright.exporting.export import FORMATS, require_export
@@ -137,12 +138,13 @@ def _find_images(
     """The samples to calibrate on, if int8 is asked for, and those to test on, labelled as the classifier numbers."""
     shown = printable(str(run))
     state = read_state(run)
-    if data is None and state is not None and isinstance(state.data, str) and not os.path.exists(state.data):
+    before = None if state is None else state.data
+    if data is None and before is not None and not os.path.exists(before) and not has_pattern(before):
         raise DataError(
-            f"an export is compared on the images of {shown}, which were in {printable(state.data)} and are there no "
+            f"an export is compared on the images of {shown}, which were in {printable(before)} and are there no "
             "more; say where they are now, as in: eyebright export RUN DATA"
         )
-    data = data if data is not None else None if state is None else state.data
+    data = data if data is not None else before
     if data is None:
         raise DataError(
             f"an export is compared on labelled images, and where those of {shown} are is not recorded; "

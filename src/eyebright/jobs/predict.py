@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -26,7 +27,7 @@ from eyebright.data.samples import ImageStore
 from eyebright.data.sources import PathStore, read_unlabelled
 from eyebright.errors import OutputError, SettingsError, printable
 from eyebright.inference.load import load
-from eyebright.inference.predictor import Prediction, Predictor
+from eyebright.inference.predictor import BATCH_SIZE, Prediction, Predictor
 from eyebright.locking import locked
 from eyebright.progress import Progress, SilentProgress
 from eyebright.writing import writing
@@ -38,6 +39,7 @@ PART_NUMBERS = 1_000_000
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 # How image files begin: JPEG, PNG, GIF, TIFF (both byte orders), BMP, WebP, portable any-map.
+_BUSY = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _NO_TEXT = re.compile(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*", b"BM", b"RIFF", b"P4", b"P5", b"P6")
 
@@ -175,12 +177,17 @@ def predict_into(
     target, progress = Path(path), progress or SilentProgress()
     asked: dict[str, Any] = {"error_rate": error_rate, "coverage": coverage, "sets": sets}
     kind = choose_format(target)
+    _require_new(target, resume)
+    with _alone(target):
+        _require_new(target, resume)  # another may have ended just now
+        return _predict_into(target, run, images, piped, engine, asked, kind, resume, progress)
+
+
+def _require_new(target: Path, resume: bool) -> None:
     if target.exists():
         if resume:
             raise SettingsError(f"{printable(str(target))} is there and whole; nothing is left to go on with")
         raise OutputError(f"{printable(str(target))} exists already; delete it or change --out")
-    with _alone(target):
-        return _predict_into(target, run, images, piped, engine, asked, kind, resume, progress)
 
 
 @contextmanager
@@ -189,12 +196,15 @@ def _alone(target: Path) -> Iterator[None]:
     lock = target.with_name(f".{target.name}.lock")
     with ExitStack() as held:
         with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 held.enter_context(locked(lock, wait=False))
-            except BlockingIOError:
-                raise OutputError(
-                    f"{printable(str(target))} is being written by another process; wait for it, or change --out"
-                ) from None
+            except BlockingIOError as error:
+                # A file system that knows no locks says so otherwise; there, two at one file are not noticed.
+                if error.errno in _BUSY:
+                    raise OutputError(
+                        f"{printable(str(target))} is being written by another process; wait for it, or change --out"
+                    ) from None
         yield
 
 
@@ -280,7 +290,9 @@ def _hash_of_export(run: Path, predictor: Predictor) -> str:
 
 def _part_size(class_names: Sequence[str]) -> int:
     """How many answers make a part."""
-    return max(1, min(SHARD_IMAGES, PART_NUMBERS // len(class_names)))
+    # At least as many as are read ahead, see `_write_shards`.
+    fewest = 3 * BATCH_SIZE + (os.cpu_count() or 1)
+    return min(SHARD_IMAGES, max(fewest, PART_NUMBERS // len(class_names)))
 
 
 def _stamp(store: PathStore, names: Sequence[str]) -> str:

@@ -137,6 +137,8 @@ def prepare_again(data: Data, records: Sequence[SampleRecord], progress: Progres
     """
     table = read_samples(data, min_classes=1)
     place = {name: row for row, name in enumerate(table.names)}
+    # A list may have named by its full path what is now called by the path below the list's folder.
+    place = {os.path.abspath(table.store.locate(name)): row for name, row in place.items()} | place
     gone = [record.name for record in records if record.name not in place]
     if gone:
         raise DataError(

@@ -73,6 +73,8 @@ def read_state(folder: Path) -> RunState | None:
         state = RunState(**{key: value for key, value in values.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
+    if not isinstance(state.files, dict):
+        return None
     if state.state == "running" and not is_locked(folder / LOCK):
         return replace(state, state="interrupted")
     return state

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from eyebright.distributed.launch import join_ranks, started_by, was_restarted
 from eyebright.distributed.ranks import Ranks
-from eyebright.errors import CheckpointError, printable
+from eyebright.errors import CheckpointError, DataError, printable
 from eyebright.evaluation.label_sets import AnyReport
 from eyebright.evaluation.label_sets_compare import AnyContestant
 from eyebright.evaluation.notebook import show_in_notebook
@@ -119,11 +120,13 @@ def _tell_what_was_seen(prepared: Prepared, settings: Settings, progress: Progre
     digests = {prepared.digests[row] for row in prepared.table.rows("test").tolist()} - {""}
     notes = []
     for given, role in ((settings.network.weights, "it starts from"), (settings.training.teacher, "it learns from")):
-        folders = (Path(given), Path(given).parent) if given else ()  # a run, or the bundle in it
-        path = next((folder / runs.SAMPLES for folder in folders if (folder / runs.SAMPLES).is_file()), None)
-        if path is None:
-            continue
-        learned = {record.sha256 for record in runs.read_sample_records(path) if record.split != "test"}
+        # A run, or the bundle in it; a name or a file tells nothing.
+        folders = (Path(given), Path(given).parent) if given and Path(given).is_dir() else ()
+        run = next((folder for folder in folders if read_state(folder) is not None), None)
+        learned: set[str] = set()
+        if run is not None:
+            with suppress(DataError):  # it tells nothing, then
+                learned = {one.sha256 for one in runs.read_sample_records(run / runs.SAMPLES) if one.split != "test"}
         if seen := len(digests & learned):
             notes.append(
                 f"the classifier that {role} ({printable(given)}) knows {seen:,} of {len(digests):,} test images from "
