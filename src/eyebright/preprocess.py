@@ -23,6 +23,10 @@ from eyebright.errors import DataError, nearest
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+IN_COLOUR = (1, 3)
+"""Channels of networks that see pictures, in grey or colour; those of others see arrays of as many channels."""
+MOST_CHANNELS = 256
+
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _REACH = {"bilinear": 1, "bicubic": 2}  # pixels on either side of a point that a filter looks at; more where it shrinks
 
@@ -63,7 +67,7 @@ class Preprocessing:
             raise DataError(f'preprocessing interpolation is "bilinear" or "bicubic", not {self.interpolation!r}')
         if not self.mean or len(self.std) != len(self.mean):
             raise DataError(
-                "preprocessing mean and std each need one value for each channel: one (grey), three (colour)"
+                f"preprocessing mean and std need one value for each channel, not {len(self.mean)} and {len(self.std)}"
             )
         if not all(np.isfinite(self.mean)) or not all(np.isfinite(self.std)) or min(self.std) <= 0:
             raise DataError("preprocessing mean and std must be finite, and std above zero")
@@ -90,7 +94,7 @@ class Preprocessing:
 
         Resized, and cropped around the centre to a square.
         """
-        if self.channels not in (1, 3):  # Pillow takes them one by one
+        if self.channels not in IN_COLOUR:  # Pillow takes them one by one
             grey = self.with_channels(1)
             return np.concatenate(
                 [grey.square(image[..., [band]].repeat(3, axis=2)) for band in range(self.channels)], axis=2

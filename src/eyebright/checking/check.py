@@ -18,10 +18,10 @@ from eyebright.checking.unreadable import find_unreadable
 from eyebright.checking.wrong_labels import find_wrong_labels
 from eyebright.data.arrays import find_channels
 from eyebright.data.cache import digest_table
-from eyebright.data.decode import IN_COLOUR
 from eyebright.data.folders import counted
 from eyebright.data.samples import SampleTable
 from eyebright.errors import WeightsError
+from eyebright.preprocess import IN_COLOUR
 from eyebright.progress import Progress, SilentProgress
 
 _SEVERITIES = ("wrong", "doubtful", "remark")

@@ -109,10 +109,9 @@ def find_quality(table: SampleTable, looks: Looks) -> list[Finding]:
 
 def _find_small_classes(table: SampleTable, looks: Looks) -> list[Finding]:
     brings_test = bool((table.splits == SPLITS.index("test")).any())
-    belongs = table.membership()
     findings = []
     for label, name in enumerate(table.classes):
-        of_class = belongs[:, label] & looks.readable
+        of_class = table.having(label) & looks.readable
         total = int(of_class.sum())
         if brings_test:
             tested = int((of_class & (table.splits == SPLITS.index("test"))).sum())
@@ -138,7 +137,7 @@ def _find_small_classes(table: SampleTable, looks: Looks) -> list[Finding]:
 def _find_imbalance(table: SampleTable) -> list[Finding]:
     known = table.splits != UNASSIGNED
     rows = known & (table.splits == SPLITS.index("train")) if known.all() else np.ones(len(table), dtype=np.bool_)
-    counts = table.membership()[rows].sum(axis=0)
+    counts = np.array([np.count_nonzero(table.having(label) & rows) for label in range(len(table.classes))])
     if not len(counts) or counts.min() * UNEQUAL > counts.max() or counts.max() == counts.min():
         return []
     large, small = int(counts.argmax()), int(counts.argmin())

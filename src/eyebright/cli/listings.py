@@ -70,12 +70,12 @@ def print_runs(runs: Sequence[ListedRun]) -> None:
         )
     console().print(table)
     running = {run.comparison for run in runs if run.state.state == "running"}
-    compared = {run.comparison: run for run in runs if run.comparison is not None and run.comparison not in running}
+    compared = dict.fromkeys(run.comparison for run in runs if run.comparison and run.comparison not in running)
     stopped = [run for run in runs if run.state.state in ("interrupted", "failed") and run.comparison is None]
     if stopped or compared:
         print_line()
     for folder in compared:
-        print_line("Go on:  " + next_command("compare", "--resume", str(folder)))
+        print_line("Go on:  " + next_command("compare", "--resume", folder))
     if stopped:
         print_line("Go on:  " + next_command("train", "--resume", stopped[0].folder))
 

@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     from eyebright.cli.terminal import print_error
 
     if sys.stdout is None:  # closed by the shell, as with >&-
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     given = sys.argv[1:] if arguments is None else arguments
     if arguments is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         # Until a job listens itself there is nothing to keep, and an exception in the middle of an import, which some

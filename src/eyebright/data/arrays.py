@@ -18,6 +18,7 @@ from eyebright.data.decode import ARRAY_CHANNELS, value_range
 from eyebright.data.folders import SPLIT_SYNONYMS, class_name, counted, listed, table_of_labels
 from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.errors import DataError, ImageError, printable
+from eyebright.preprocess import MOST_CHANNELS
 
 _CLASS_KEYS = ("classes", "class_names")
 _PLACE_KEYS = {"splits": ("splits", "split"), "groups": ("groups", "group")}
@@ -254,7 +255,7 @@ def _check_images(images: NDArray[Any] | Sequence[NDArray[Any]], shown: str) -> 
         return
     unusual = images.ndim == 4 and images.shape[3] not in ARRAY_CHANNELS
     first = unusual and images.shape[1] < images.shape[3] and images.shape[1] != images.shape[2]
-    if images.ndim not in (3, 4) or first or (unusual and not 1 <= images.shape[3] <= 256):
+    if images.ndim not in (3, 4) or first or (unusual and not 1 <= images.shape[3] <= MOST_CHANNELS):
         hint = "; move the channels last: images.transpose(0, 2, 3, 1)" if first else ""
         raise DataError(
             f"{shown} have shape {images.shape}; it must be (N, height, width) or (N, height, width, channels){hint}"

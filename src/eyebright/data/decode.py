@@ -33,11 +33,10 @@ from eyebright.data.headers import (
 )
 from eyebright.data.profiles import convert_array_to_srgb, convert_to_srgb
 from eyebright.errors import ImageError
+from eyebright.preprocess import IN_COLOUR
 
 MAX_FILE_BYTES = 1 << 30
 
-IN_COLOUR = (1, 3)
-"""Channels of networks that see pictures, in grey or colour; those of others see arrays of as many channels."""
 ARRAY_CHANNELS = (1, 3, 4)
 """Of arrays that are pictures: grey, colour, colour with opacity."""
 

@@ -97,12 +97,9 @@ class SampleTable:
             found = self.label_sets.sum(axis=0)
         return {name: int(n) for name, n in zip(self.classes, found, strict=True)}
 
-    def membership(self) -> NDArray[np.bool_]:
-        """(N, K) which classes each sample has."""
-        if self.label_sets is not None:
-            return self.label_sets
-        found = np.zeros((len(self), len(self.classes)), dtype=np.bool_)
-        found[np.arange(len(self)), self.labels] = True
+    def having(self, label: int) -> NDArray[np.bool_]:
+        """(N,) which samples have a class, among others or as their only one."""
+        found: NDArray[np.bool_] = self.labels == label if self.label_sets is None else self.label_sets[:, label]
         return found
 
     def labels_of(self, row: int) -> tuple[str, ...]:

@@ -24,13 +24,12 @@ from PIL import Image
 
 from eyebright.bundle.engines import ONNX, VerifiedEngine
 from eyebright.calibration.calibration import LOW_CONFIDENCE, UNLIKE, Calibration
-from eyebright.data.decode import IN_COLOUR
 from eyebright.errors import ExportError, printable
 from eyebright.exporting.web_runtime import WebRuntime
 from eyebright.inference.predictor import Predictor
 from eyebright.page import markup
 from eyebright.page.document import build_page
-from eyebright.preprocess import Preprocessing
+from eyebright.preprocess import IN_COLOUR, Preprocessing
 
 MOST_BYTES = 300_000_000
 """Of a network in a page; browsers hold little more in one piece."""

@@ -14,7 +14,7 @@ from PIL import Image
 
 from eyebright.bundle.engines import LIBRARIES, TORCH, TORCH_CUDA, read_engines
 from eyebright.bundle.manifest import Architecture, Manifest, find_bundle, read_manifest
-from eyebright.data.decode import IN_COLOUR, decode_anything
+from eyebright.data.decode import decode_anything
 from eyebright.data.samples import ImageStore
 from eyebright.data.sources import read_samples, read_unlabelled
 from eyebright.errors import BundleError, DataError, ImageError, SettingsError, printable
@@ -22,6 +22,7 @@ from eyebright.inference.load import count_gpus, load
 from eyebright.jobs.predict import find_images
 from eyebright.jobs.provenance import describe_machine, list_versions, now
 from eyebright.jobs.state import read_state
+from eyebright.preprocess import IN_COLOUR
 from eyebright.progress import Progress, SilentProgress
 from eyebright.speed.alone import run_alone
 from eyebright.speed.measure import EngineSpeed, measure_speed

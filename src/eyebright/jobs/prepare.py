@@ -13,7 +13,7 @@ from eyebright.data.cache import digest_table
 from eyebright.data.folders import counted, listed
 from eyebright.data.kept_files import FOLDER
 from eyebright.data.manifests import BETWEEN_LABELS
-from eyebright.data.samples import SPLITS, SampleTable
+from eyebright.data.samples import SPLITS, UNASSIGNED, SampleTable
 from eyebright.data.sources import read_samples
 from eyebright.data.splits import assign_splits
 from eyebright.errors import DataError, printable
@@ -58,17 +58,16 @@ def prepare(
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
         progress.warn(note)
-    _warn_of_leaks(table, read.digests, progress)
+    if len(set(read.table.splits.tolist()) - {UNASSIGNED}) > 1:
+        _warn_of_leaks(table, read.digests, progress)
     return replace(read, table=table)
 
 
 def _warn_of_leaks(table: SampleTable, digests: Sequence[str], progress: Progress) -> None:
     """Say which equal files stand in two splits, as they only can where the data bring these."""
-    splits_of: dict[str, set[int]] = {}
-    for digest, split in zip(digests, table.splits.tolist(), strict=True):
-        if digest:
-            splits_of.setdefault(digest, set()).add(split)
-    shared = {digest for digest, splits in splits_of.items() if len(splits) > 1}
+    first: dict[str, int] = {}
+    pairs = zip(digests, table.splits.tolist(), strict=True)
+    shared = {digest for digest, split in pairs if digest and first.setdefault(digest, split) != split}
     names = [name for name, digest in zip(table.names, digests, strict=True) if digest in shared]
     if names:
         progress.warn(
@@ -137,8 +136,9 @@ def prepare_again(data: Data, records: Sequence[SampleRecord], progress: Progres
     """
     table = read_samples(data, min_classes=1)
     place = {name: row for row, name in enumerate(table.names)}
-    # A list may have named by its full path what is now called by the path below the list's folder.
-    place = {os.path.abspath(table.store.locate(name)): row for name, row in place.items()} | place
+    if any(record.name not in place for record in records):
+        # A list may have named by its full path what is now called by the path below the list's folder.
+        place = {os.path.abspath(table.store.locate(name)): row for name, row in place.items()} | place
     gone = [record.name for record in records if record.name not in place]
     if gone:
         raise DataError(

@@ -19,8 +19,7 @@ from eyebright.errors import ModelError, nearest, printable
 from eyebright.models.cnn import CNN
 from eyebright.models.resnet import ResNet
 from eyebright.models.vgg import VGG
-
-MOST_CHANNELS = 256
+from eyebright.preprocess import MOST_CHANNELS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ class Network(Protocol):
 
     Attributes:
         num_classes: K.
-        in_channels: C, 1 for grey images or 3 for colour.
+        in_channels: C, 1 for grey images, 3 for colour, or those of the arrays that it takes.
         embedding_width: D, how many numbers describe one image.
         stages: the names that `forward_features` returns, in the order of computation.
         head: the last linear layer, (N, D) -> (N, K); its input is what `embed` returns.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eyebright.data.decode import IN_COLOUR
 from eyebright.inference.predictor import Predictor
+from eyebright.preprocess import IN_COLOUR
 
 MOST_RUNS = 100
 FEWEST_RUNS = 10

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from eyebright.data.augment import CHOOSE, AugmentationSettings
 from eyebright.errors import SettingsError, nearest, printable
+from eyebright.preprocess import MOST_CHANNELS
 from eyebright.training.optim import OPTIMISERS
 
 EFFORTS = ("quick", "standard", "best")
@@ -44,8 +45,8 @@ class DataSettings:
     def __post_init__(self) -> None:
         if self.image_size != 0 and not 8 <= self.image_size <= 1024:
             raise SettingsError(f"data.image_size is 0 (choose) or between 8 and 1024 pixels, not {self.image_size}")
-        if not 0 <= self.channels <= 256:
-            raise SettingsError(f"data.channels is 0 (choose) or between 1 and 256, not {self.channels}")
+        if not 0 <= self.channels <= MOST_CHANNELS:
+            raise SettingsError(f"data.channels is 0 (choose) or between 1 and {MOST_CHANNELS}, not {self.channels}")
         if self.fit not in FITS:
             raise SettingsError(f'data.fit is "squash" or "crop", not "{self.fit}"')
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyebright.data.cache import Squares
-from eyebright.data.decode import IN_COLOUR, decode, decode_for_show
+from eyebright.data.decode import decode, decode_for_show
 from eyebright.data.samples import SampleTable
 from eyebright.distributed.ranks import Ranks
 from eyebright.embedding.embed import computes_bfloat16
@@ -23,7 +23,7 @@ from eyebright.errors import DataError, ImageError, SettingsError, WeightsError,
 from eyebright.models.catalog import build_model, find_model
 from eyebright.models.published import default_weights
 from eyebright.models.weights import LoadedWeights, load_pretrained
-from eyebright.preprocess import Preprocessing
+from eyebright.preprocess import IN_COLOUR, Preprocessing
 from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 
