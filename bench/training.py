@@ -45,7 +45,7 @@ from eyebright.training.objective import CrossEntropy
 from eyebright.training.optim import build_optimizer
 from eyebright.training.plan import LoopPlan
 from eyebright.training.start import FEW
-from eyebright.training.step import CLIP
+from eyebright.training.step import CLIP, list_part_sizes
 
 CLASSES = 6
 STEPS = 3
@@ -226,7 +226,7 @@ def bare_way(name: str, images: Tensor, labels: Tensor) -> Callable[[int], None]
         train_with_frozen_statistics(model)
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
-            for part in batch.split(max(1, round(len(labels) / FEW))):
+            for part in batch.split(list_part_sizes(len(labels), FEW)):
                 with torch.autocast("cpu", torch.bfloat16, enabled=low):
                     loss = objective(model, part) * (len(part) / len(labels))
                 torch.autograd.backward(loss)

@@ -134,45 +134,83 @@ def resnet_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_two_processes_train_one_network_and_one_of_them_speaks(
-    photos: Path, resnet_weights: Path, tmp_path: Path
+RESNET = ["--model", "resnet18", "--set", "network.stride_in=3x3", "--set", "data.image_size=32"]
+FINE_TUNED = [*RESNET, "--effort", "standard", "--set", "training.epochs=3"]
+FROM_SCRATCH = [*RESNET, "--weights", "none", "--set", "training.epochs=2", "--set", "training.micro_batch=8"]
+WITH_DROPOUT = [*FEW, "--set", "training.micro_batch=5", "--set", "training.epochs=3"]
+
+
+def train_alone(*arguments: str | Path, cwd: Path) -> None:
+    alone = [sys.executable, *TRAIN, *map(str, arguments)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run(alone, cwd=cwd, check=True, capture_output=True, timeout=200, env=environment)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert results_of(one) == results_of(other)
+    weights = [(run / "bundle" / "weights.safetensors").read_bytes() for run in (one, other)]
+    assert weights[0] == weights[1]
+    assert (one / "samples.csv").read_bytes() == (other / "samples.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "quick",
+        "fine-tuned",
+        pytest.param("from scratch", marks=pytest.mark.slow),
+        pytest.param("with dropout", marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_train_what_one_trains_bit_for_bit_and_one_of_them_speaks(
+    photos: Path, resnet_weights: Path, tmp_path: Path, kind: str
 ) -> None:
-    # No dropout in it, whose draws would differ; frozen BatchNorm, whose statistics would. Small steps in float32,
-    # because large ones of a network of random weights make much of the last bit.
-    few = ["--model", "resnet18", "--weights", str(resnet_weights), "--effort", "standard"]
-    for setting in ("network.stride_in=3x3", "training.epochs=3", "augmentation.mixup=0.3", "data.image_size=32"):
-        few += ["--set", setting]
-    few += ["--set", "training.precision=float32", "--set", "training.lr=1e-5"]
+    few = {
+        "quick": [*RESNET, "--weights", str(resnet_weights)],
+        "fine-tuned": [*FINE_TUNED, "--weights", str(resnet_weights)],
+        "from scratch": FROM_SCRATCH,
+        "with dropout": WITH_DROPOUT,
+    }[kind]
     done = torchrun(2, *TRAIN, photos, *few, "--out", "two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("accuracy") == 1
-    assert done.stderr.count("training:") == 1
-    alone = [sys.executable, *TRAIN, str(photos), *few, "--out", "one"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True, timeout=200, env=environment)
-    (_, two), (_, one) = results_of(tmp_path / "two"), results_of(tmp_path / "one")
-    epochs = next(number for number, record in enumerate(two) if record["phase"] == "epochs")
-    assert two[: epochs + 1] == one[: epochs + 1]  # the same weights, measured in shares: equal to the last bit
-    assert [record["number"] for record in two[epochs:]] == [0, 1, 2, 3]
-    for ours, theirs in zip(two[epochs + 1 :], one[epochs + 1 :], strict=True):
-        # Gradients are added up in another order.
-        assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-5)
-        assert ours["val_loss"] == pytest.approx(theirs["val_loss"], rel=1e-5, abs=1e-9)
-    assert (tmp_path / "two" / "samples.csv").read_bytes() == (tmp_path / "one" / "samples.csv").read_bytes()
+    assert done.stderr.count("reading images:") == 1
+    train_alone(photos, *few, "--out", "one", cwd=tmp_path)
+    assert_same(tmp_path / "two", tmp_path / "one")
 
 
-def test_a_quick_run_of_two_processes_equals_that_of_one_bit_for_bit(
-    photos: Path, resnet_weights: Path, tmp_path: Path
-) -> None:
-    quick = ["--model", "resnet18", "--weights", str(resnet_weights), "--set", "network.stride_in=3x3"]
-    done = torchrun(2, *TRAIN, photos, *quick, "--out", "two", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    alone = [sys.executable, *TRAIN, str(photos), *quick, "--out", "one"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True, timeout=200, env=environment)
-    assert results_of(tmp_path / "two") == results_of(tmp_path / "one")
-    weights = [(tmp_path / name / "bundle" / "weights.safetensors").read_bytes() for name in ("one", "two")]
-    assert weights[0] == weights[1]
+STOPPED = """
+import os
+from eyebright.cli.main import main
+from eyebright.training.step import Stepper
+
+add_gradients = Stepper.add_gradients
+
+
+def until_stopped(stepper, *arguments):
+    if stepper.step == 5:
+        stepper._progress.stop_requested = True
+    return add_gradients(stepper, *arguments)
+
+
+Stepper.add_gradients = until_stopped
+main()
+"""
+
+
+def test_what_two_began_one_ends_as_if_alone_and_four_say_that_two_of_them_idle(photos: Path, tmp_path: Path) -> None:
+    train_alone(photos, *WITH_DROPOUT, "--out", "one", cwd=tmp_path)
+    (tmp_path / "stopped.py").write_text(STOPPED)
+    stopped = torchrun(2, "stopped.py", "train", photos, *WITH_DROPOUT, "--out", "two", cwd=tmp_path)
+    assert stopped.returncode != 0
+    assert json.loads((tmp_path / "two" / "run.json").read_text())["state"] == "interrupted"
+    shutil.copytree(tmp_path / "two", tmp_path / "four")
+    train_alone("--resume", "two", cwd=tmp_path)
+    assert_same(tmp_path / "two", tmp_path / "one")
+    four = torchrun(4, *TRAIN, "--resume", "four", cwd=tmp_path)
+    assert four.returncode == 0, four.stderr
+    assert "2 of 4 processes have nothing to do" in " ".join(four.stderr.split())
+    assert_same(tmp_path / "four", tmp_path / "one")
 
 
 KILLED = """

@@ -32,8 +32,8 @@ class Batch:
     def __len__(self):
         return len(self.images)
 
-    def split(self, parts):
-        return [Batch(*part) for part in zip(self.images.chunk(parts), self.targets.chunk(parts))]
+    def split(self, sizes):
+        return [Batch(*part) for part in zip(self.images.split(sizes), self.targets.split(sizes))]
 
 
 def step(megabytes):

@@ -7,7 +7,7 @@ K classes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -38,10 +38,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def split(self, parts: int) -> list[Batch]:
-        """In runs of neighbours, all but the last of one size; fewer than `parts` if there are too few samples."""
-        images, targets = self.images.chunk(parts), self.targets.chunk(parts)
-        taught = [None] * len(images) if self.taught is None else self.taught.chunk(parts)
+    def split(self, sizes: Sequence[int]) -> list[Batch]:
+        """In runs of neighbours of these sizes."""
+        images, targets = torch.split(self.images, list(sizes)), torch.split(self.targets, list(sizes))
+        taught = [None] * len(images) if self.taught is None else torch.split(self.taught, list(sizes))
         return [Batch(images=i, targets=t, taught=h) for i, t, h in zip(images, targets, taught, strict=True)]
 
 
@@ -69,8 +69,8 @@ class Batches:
     """How many threads prepare batches ahead; 0 prepares each when it is asked for. The batches are the same."""
     device: str = "cpu"
     """Where images are changed, and where batches lie."""
-    share: Callable[[NDArray[np.int64]], NDArray[np.int64]] = lambda samples: samples
-    """The part of a batch that this process takes."""
+    share: Callable[[int], range] = range
+    """How many samples a batch has -> which of them this process takes."""
 
     @property
     def per_epoch(self) -> int:
@@ -124,8 +124,9 @@ class Batches:
 
     def _batch(self, number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
         """This process's share of one batch."""
-        places = self.share(np.arange(len(rows)))
-        if len(places) == 0:  # fewer samples than processes
+        own = self.share(len(rows))
+        places = np.arange(own.start, own.stop)
+        if len(places) == 0:  # fewer parts than processes
             side = self.preprocessing.image_size
             nothing = self._targets(rows[places])
             return Batch(images=torch.empty(0, self.squares.shape[-1], side, side), targets=nothing)

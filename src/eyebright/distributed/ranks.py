@@ -1,7 +1,8 @@
 """The processes that train one network together, as one of them sees the others. One process alone is the plain case.
 
 Every rank runs the same code on the same data and takes its share of each batch; what they must agree on goes through
-the few methods here. Sums are exact where they only put shares together (all but one rank give zeros).
+the few methods here. Sums are exact where they only put shares together (all but one rank give zeros). On CPUs, two,
+four, eight … ranks add up in pairs of neighbours, pairs of pairs and so on.
 """
 
 from __future__ import annotations
@@ -35,10 +36,9 @@ class Ranks:
         """Whether this is the rank that writes and speaks."""
         return self.rank == 0
 
-    def share_of(self, samples: Sequence[T]) -> Sequence[T]:
-        """This rank's run of neighbours; the shares of all ranks, in order, are the whole."""
-        count = len(samples)
-        return samples[self.rank * count // self.size : (self.rank + 1) * count // self.size]
+    def share_of(self, count: int) -> range:
+        """This rank's run of neighbours among so many; the shares of all ranks, in order, are the whole."""
+        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Each flag, true if it is so on any rank. All ranks must call this together, as everything below."""
@@ -47,6 +47,14 @@ class Ranks:
         found = torch.tensor(flags, dtype=torch.int32, device=self.device)
         dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return tuple(bool(flag) for flag in found.tolist())
+
+    def lowest(self, number: int) -> int:
+        """The lowest number of all ranks."""
+        if self.size == 1:
+            return number
+        found = torch.tensor([number], dtype=torch.int64, device=self.device)
+        dist.all_reduce(found, op=dist.ReduceOp.MIN)
+        return int(found)
 
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by its sum over all ranks, the same on all of them."""
@@ -65,9 +73,25 @@ class Ranks:
 
     def _add_bucket(self, tensors: Sequence[Tensor]) -> None:
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(self.device)
-        dist.all_reduce(flat)
+        if self.device == "cpu" and self.size.bit_count() == 1:
+            flat = self._add_in_pairs(flat)
+        else:
+            dist.all_reduce(flat)
         for tensor, total in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
             tensor.detach().copy_(total.view(tensor.shape))
+
+    def _add_in_pairs(self, flat: Tensor) -> Tensor:
+        """The sum over all ranks, which must be two to some power; one addition has the same result on both sides."""
+        distance = 1
+        while distance < self.size:
+            theirs = torch.empty_like(flat)
+            sending = dist.isend(flat, self.rank ^ distance)
+            dist.recv(theirs, self.rank ^ distance)
+            assert sending is not None
+            sending.wait()
+            flat = flat + theirs
+            distance *= 2
+        return flat
 
     def share(self, content: bytes | None, *, source: int = 0) -> bytes:
         """What one rank gives, on every rank; what the others give does not count."""

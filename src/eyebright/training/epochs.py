@@ -27,7 +27,7 @@ from eyebright.training.optim import WeightAverage, build_optimizer
 from eyebright.training.plan import LoopPlan
 from eyebright.training.rates import TriedRate, try_rates
 from eyebright.training.recipes import list_sides
-from eyebright.training.step import Stepper
+from eyebright.training.step import Stepper, list_own_samples, list_part_sizes
 from eyebright.training.validation import validate
 from eyebright.training.work import Work
 
@@ -43,9 +43,16 @@ def train_epochs(
         earlier: what earlier phases measured; it stays in every snapshot.
         taught: (2, N, K) what a teacher says of each image and its mirror image, if there is one.
     """
+    steering = work.settings.training
+    parts = len(list_part_sizes(steering.batch_size, steering.micro_batch))
+    if parts < work.ranks.size:
+        work.progress.warn(
+            f"{work.ranks.size - parts} of {work.ranks.size} processes have nothing to do while the network is "
+            f"trained: a step's {steering.batch_size} images are computed in {parts} parts of {steering.micro_batch} "
+            "(training.micro_batch), as this run began"
+        )
     model, optimizer = _start_epochs(work)
     batches = _list_batches(work, taught)
-    steering = work.settings.training
     window = steering.average * batches.per_epoch
     result = run_loop(
         model,
@@ -117,7 +124,7 @@ def _list_batches(work: Work, taught: NDArray[np.float32] | None) -> Batches:
         chances=work.chances,
         workers=_choose_workers(steering.workers, work.device),
         device=work.device,
-        share=lambda places: np.asarray(work.ranks.share_of(places)),  # type: ignore[arg-type]
+        share=lambda size: list_own_samples(size, steering.micro_batch, work.ranks),
     )
 
 

@@ -24,14 +24,14 @@ from eyebright.training.objective import Objective
 from eyebright.training.optim import WeightAverage, learning_rate, set_learning_rate
 from eyebright.training.plan import LoopPlan
 from eyebright.training.state import PHASE, Everything, LoopState, copy_weights
-from eyebright.training.step import SplittableBatch, Stepper
+from eyebright.training.step import Part, Stepper
 
 MILESTONE_STEPS = 40  # at least so many steps lie between two places that training can be rolled back to
 ROLLBACKS = 3
 SLOWER = 0.1  # what a rollback multiplies the learning rate by
 
 
-EpochOfBatches = Callable[[int, int], Iterator[tuple[SplittableBatch, int]]]
+EpochOfBatches = Callable[[int, int], Iterator[tuple[Part, int]]]
 """Epoch (from 1) and the number of its first batch -> this process's share of each batch, and the size of the whole."""
 Validate = Callable[[nn.Module], Validation | None]
 """Model -> how good it is; None if it was asked to stop."""
@@ -192,17 +192,13 @@ class _Run:
             self.ranks.spread(list(self.everything.model.state_dict().values()))
             return self.state
         self.state = self.everything.restore(start)
-        if not self.ranks.leads:
-            self.state.loss_sum = 0.0
         return self.state
 
     def save(self, *, milestone: bool = False) -> bool:
         """Keep everything; False if something in it is no number."""
+        self.state.micro_batch = self.ranks.lowest(self.state.micro_batch)
         now = LoopState(**vars(self.state))
         now.seconds = self.seconds
-        loss = torch.tensor([now.loss_sum], dtype=torch.float64)
-        self.ranks.add([loss])
-        now.loss_sum = float(loss)
         if milestone:
             now.last_milestone = self.state.last_milestone = now.step
         broken = False
@@ -260,13 +256,11 @@ class _Run:
         if measured is None:
             self.save()
             return False
-        loss = torch.tensor([state.loss_sum], dtype=torch.float64)
-        self.ranks.add([loss])
         state.records.append(
             EpochRecord(
                 phase="epochs",
                 number=state.epoch,
-                train_loss=None if state.epoch == 0 else float(loss) / self.plan.samples_per_epoch,
+                train_loss=None if state.epoch == 0 else state.loss_sum / self.plan.samples_per_epoch,
                 val_loss=measured.loss,
                 val_accuracy=measured.accuracy,
                 seconds=self.seconds,
@@ -295,6 +289,6 @@ class _Run:
         self._pace = pace if self._pace == 0 else 0.9 * self._pace + 0.1 * pace
         accuracy = self.state.records[-1].val_accuracy if self.state.records else math.nan
         return (
-            f"epoch {self.state.epoch} of {self.plan.epochs}, loss {loss * self.ranks.size:.3f}, validation accuracy "
+            f"epoch {self.state.epoch} of {self.plan.epochs}, loss {loss:.3f}, validation accuracy "
             f"{accuracy:.1%}, {self._pace:.0f} images/s"
         )

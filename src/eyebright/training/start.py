@@ -82,20 +82,21 @@ def choose_precision(settings: Settings, device: str, sides: Sequence[int]) -> s
     return settings.training.precision or ("bfloat16" if computes_bfloat16(device) else "float32")
 
 
-def choose_micro_batch(settings: Settings, device: str, *, pretrained: bool) -> int:
+def choose_micro_batch(settings: Settings, device: str, *, pretrained: bool, processes: int = 1) -> int:
     """How many samples go through the network at once; a step is the same either way.
 
     Args:
         settings: resolved, but for this.
         device: trained on.
         pretrained: whether BatchNorm keeps the statistics it has; to learn new ones it needs the whole batch.
+        processes: that share each step.
     """
     training = settings.training
     if training.micro_batch:
         return training.micro_batch
     # A CPU is as fast on a few, which take less memory; a GPU would idle. Where its memory runs out, it is halved.
     few = pretrained and not device.startswith("cuda")
-    return min(training.batch_size, FEW) if few else training.batch_size
+    return max(1, min(training.batch_size // processes, FEW if few else training.batch_size))
 
 
 def choose_weights(settings: Settings) -> str | None:

@@ -28,7 +28,7 @@ class LoopState:
     step: int = 0
     """How many steps were taken in all."""
     loss_sum: float = 0.0
-    """Over this epoch's samples; of this process's share while it runs, of all in a checkpoint."""
+    """Over this epoch's samples so far."""
     lowest_epoch: int = 0
     """The one of the lowest validation loss."""
     lowest_loss: float = math.inf

@@ -1,4 +1,9 @@
-"""One step's gradient, added up from parts of a batch and from the processes that train together."""
+"""One step's gradient, added up from parts of a batch.
+
+Which samples make a part depends on the batch and the plan alone, and parts are added up in pairs, pairs of pairs and
+so on. So two, four, eight … processes, each of which computes some of the parts, come to what one process alone comes
+to: on CPUs, with as many threads each, bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from typing import Protocol, final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eyebright.distributed.ranks import Ranks
 from eyebright.progress import Progress
@@ -23,11 +28,22 @@ class Part(LabelledBatch, Protocol):
 
     def __len__(self) -> int: ...
 
+    def split(self, sizes: Sequence[int]) -> Sequence[Part]:
+        """In runs of neighbours of these sizes."""
+        ...
 
-class SplittableBatch(Part, Protocol):
-    """A batch whose gradient can be added up from parts."""
 
-    def split(self, parts: int) -> Sequence[Part]: ...
+def list_part_sizes(size: int, micro_batch: int) -> list[int]:
+    """Of the parts of a batch of `size` samples, in order: about `micro_batch` each, and alike but for the last."""
+    length = -(-size // max(1, round(size / micro_batch)))
+    return [min(length, size - start) for start in range(0, size, length)]
+
+
+def list_own_samples(size: int, micro_batch: int, ranks: Ranks) -> range:
+    """Which of a batch's samples this rank computes: whole parts, and none if there are too few parts."""
+    sizes = list_part_sizes(size, micro_batch)
+    own = ranks.share_of(len(sizes))
+    return range(sum(sizes[: own.start]), sum(sizes[: own.stop]))
 
 
 @final
@@ -59,51 +75,136 @@ class Stepper:
         self.step = 0
         """Which step this is; dropout depends on it."""
         self.micro_batch = plan.micro_batch
-        """How many samples go through the network at once."""
+        """How many samples go through the network at once: fewer than the plan's where memory has run out."""
 
-    def add_gradients(self, batch: SplittableBatch, size: int) -> tuple[float, float]:
-        """The gradient of a whole batch into the model, no longer than `CLIP`.
+    def add_gradients(self, batch: Part, size: int) -> tuple[float, float]:
+        """The gradient of a whole batch into the model, no longer than `CLIP`, and what BatchNorm learns of it.
 
         Args:
-            batch: this process's share.
+            batch: this process's share, by `list_own_samples`.
             size: of the whole batch.
 
         Returns:
-            What this process's share adds to the batch's mean loss, and how long the gradient was.
+            The mean loss of the whole batch, and how long the gradient was.
         """
+        sizes = list_part_sizes(size, self._plan.micro_batch)
+        own = self._ranks.share_of(len(sizes))
+        parts = dict(zip(own, batch.split([sizes[number] for number in own]), strict=True))
+        total = _Total(self._model)
 
-        def add(micro_batch: int) -> torch.Tensor:
-            self._optimizer.zero_grad(set_to_none=True)
-            losses: list[torch.Tensor] = []
-            for number, part in enumerate(batch.split(max(1, round(len(batch) / micro_batch)))):
-                torch.manual_seed(_seed(self._plan.seed, self.step, self._ranks.rank, number))
+        def add_part(number: int, micro_batch: int) -> None:
+            part = parts[number]
+            for place, some in enumerate(part.split(list_part_sizes(len(part), min(micro_batch, len(part))))):
+                torch.manual_seed(_seed(self._plan.seed, self.step, number, place))
                 with torch.autocast(self._plan.device.split(":")[0], torch.bfloat16, enabled=self._plan.bfloat16):
-                    share = self._objective(self._forward, part) * (len(part) / size)
+                    share = self._objective(self._forward, some) * (len(some) / size)
                 torch.autograd.backward(share)
-                losses.append(share.detach())
-            return torch.stack(losses).double().sum()
+                total.add(share.detach(), len(some) / size)
 
-        loss = torch.zeros((), dtype=torch.float64)
-        if len(batch):
-            loss, self.micro_batch = with_fewer(add, self.micro_batch, self._say_fewer)
+        def add_all(numbers: range, micro_batch: int) -> None:
+            if len(numbers) <= 2:
+                for number in numbers:
+                    add_part(number, micro_batch)
+                return
+            middle = len(numbers) // 2
+            add_all(numbers[:middle], micro_batch)
+            first = total.take()
+            add_all(numbers[middle:], micro_batch)
+            total.put_before(first)
+
+        def begin(micro_batch: int) -> None:
+            total.reset()
+            add_all(own, micro_batch)
+
+        if own:
+            _, self.micro_batch = with_fewer(begin, self.micro_batch, self._say_fewer)
         else:
-            self._optimizer.zero_grad(set_to_none=True)
+            total.reset()
         if self._ranks.size > 1:
-            trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-            for parameter in trained:
-                if parameter.grad is None:  # no sample of this batch fell to this process
-                    parameter.grad = torch.zeros_like(parameter)
-            self._ranks.add([parameter.grad for parameter in trained if parameter.grad is not None])
+            self._ranks.add(total.tensors())
+        loss = total.finish()
         length = nn.utils.clip_grad_norm_(self._model.parameters(), CLIP)
         # Asked for once, when all is under way: each time, a GPU's queue runs empty.
-        added, how_long = torch.stack([loss.to(length.device), length.double()]).tolist()
-        return added, how_long
+        mean_loss, how_long = torch.stack([loss.to(length.device), length.double()]).tolist()
+        return mean_loss, how_long
 
     def _say_fewer(self, micro_batch: int) -> None:
         self._progress.warn(
             f"out of memory: on with {micro_batch} images at once instead of {2 * micro_batch}; "
             "a step still follows the gradient of the whole batch"
         )
+
+
+@final
+class _Total:
+    """What parts of one batch add up to: gradients, which lie in the model, the loss, and BatchNorm's statistics.
+
+    Every part moves the statistics from where they were before the step; the mean of where they come to, each part
+    weighing as much as it has samples, is where they go.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        learning = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
+        self._counters = [norm.num_batches_tracked for norm in learning if norm.num_batches_tracked is not None]
+        found = [(norm.running_mean, norm.running_var) for norm in learning]
+        self._statistics = [tensor for pair in found for tensor in pair if tensor is not None]
+        self._before = [tensor.clone() for tensor in self._statistics]
+        self._counted = [counter.clone() for counter in self._counters]
+        self._beside: list[Tensor] = []
+        """The loss, then the statistics; empty before the first part."""
+
+    def reset(self) -> None:
+        """Nothing is added yet."""
+        for parameter in self._trained:
+            parameter.grad = None
+        self._beside = []
+        self._rewind()
+
+    def add(self, loss: Tensor, weight: float) -> None:
+        """A part's loss and the statistics that it came to; its gradients were added by `backward`."""
+        found = [loss.double(), *(tensor * weight for tensor in self._statistics)]
+        self._beside = [one + other for one, other in zip(self._beside, found, strict=True)] if self._beside else found
+        self._rewind()
+
+    def take(self) -> list[Tensor | None]:
+        """All so far, put aside: the total begins anew."""
+        taken = [*(parameter.grad for parameter in self._trained), *self._beside]
+        for parameter in self._trained:
+            parameter.grad = None
+        self._beside = []
+        return taken
+
+    def put_before(self, taken: list[Tensor | None]) -> None:
+        """Add what was put aside to what came since."""
+        grads, beside = taken[: len(self._trained)], taken[len(self._trained) :]
+        for parameter, grad in zip(self._trained, grads, strict=True):
+            if grad is not None and parameter.grad is not None:
+                parameter.grad.add_(grad)
+        self._beside = [one + other for one, other in zip(beside, self._beside, strict=True) if one is not None]
+
+    def tensors(self) -> list[Tensor]:
+        """All of it, to be added up over ranks; zeros where no part fell to this one."""
+        for parameter in self._trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if not self._beside:
+            zero = torch.zeros((), dtype=torch.float64, device=self._trained[0].device)
+            self._beside = [zero, *(torch.zeros_like(tensor) for tensor in self._statistics)]
+        return [*(parameter.grad for parameter in self._trained if parameter.grad is not None), *self._beside]
+
+    def finish(self) -> Tensor:
+        """Move the statistics to where they go; returns the loss."""
+        loss, *statistics = self._beside
+        for tensor, found in zip(self._statistics, statistics, strict=True):
+            tensor.copy_(found)
+        for counter, counted in zip(self._counters, self._counted, strict=True):
+            counter.copy_(counted + 1)
+        return loss
+
+    def _rewind(self) -> None:
+        for tensor, before in zip(self._statistics, self._before, strict=True):
+            tensor.copy_(before)
 
 
 def _seed(*parts: int) -> int:

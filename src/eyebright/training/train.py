@@ -231,7 +231,7 @@ def _set_up(
             "--effort standard, or training.epochs, the network is trained"
         )
     precision = choose_precision(settings, device, list_sides(settings, pretrained=pretrained))
-    micro_batch = choose_micro_batch(settings, device, pretrained=pretrained)
+    micro_batch = choose_micro_batch(settings, device, pretrained=pretrained, processes=ranks.size)
     settings = replace(settings, training=replace(settings.training, precision=precision, micro_batch=micro_batch))
     start = build_network(table, settings, source, progress)
     set_dropout(start.model, settings.network.dropout)
