@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from eyebright.errors import CheckpointError, DataError, OutputError
@@ -276,6 +277,40 @@ def test_what_a_run_goes_by_may_not_change_while_it_rests(photos: Path, tmp_path
         with pytest.raises(CheckpointError, match=rf"{name} was changed since training began"):
             resume(folder)
         (folder / name).write_bytes(content)
+    assert not resume(folder).interrupted
+
+
+def test_going_on_with_other_threads_is_told(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    train(photos, model="cnn", out=folder, overrides=CNN, progress=StopAt("training", 3))
+    threads = torch.get_num_threads()
+    listening, again = StopAt("training", 4), StopAt("", 0)
+    torch.set_num_threads(threads + 1)
+    try:
+        assert resume(folder, progress=listening).interrupted
+    finally:
+        torch.set_num_threads(threads)
+    (told,) = [text for text in listening.said if "rounded otherwise" in text]
+    assert f"begun with {threads} thread" in told
+    assert f"now {threads + 1} threads a process: sums" in told
+    resume(folder, progress=again)
+    assert not any("rounded otherwise" in text for text in again.said)
+
+
+@pytest.mark.parametrize("role", ["network.weights", "training.teacher"])
+def test_a_classifier_that_was_replaced_while_a_run_rested_is_refused(photos: Path, tmp_path: Path, role: str) -> None:
+    given, other = tmp_path / "given", tmp_path / "other"
+    for folder, seed in ((given, 1), (other, 2)):
+        train(photos, model="cnn", out=folder, seed=seed, overrides=[*CNN, "training.epochs=1"])
+    folder = tmp_path / "run"
+    settings = [*CNN, f"{role}={json.dumps(str(given))}"]
+    train(photos, model="cnn", out=folder, overrides=settings, progress=StopAt("training", 3))
+    given.rename(tmp_path / "put aside")
+    other.rename(given)
+    with pytest.raises(CheckpointError, match=r"given, which it (starts|learns) from, is another classifier"):
+        resume(folder)
+    given.rename(other)
+    (tmp_path / "put aside").rename(given)
     assert not resume(folder).interrupted
 
 

@@ -36,6 +36,11 @@ class Ranks:
         """Whether this is the rank that writes and speaks."""
         return self.rank == 0
 
+    @property
+    def adds_in_pairs(self) -> bool:
+        """Whether sums come out as those of one process that adds in pairs: on CPUs, of two, four, eight … ranks."""
+        return self.device == "cpu" and self.size.bit_count() == 1
+
     def share_of(self, count: int) -> range:
         """This rank's run of neighbours among so many; the shares of all ranks, in order, are the whole."""
         return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
@@ -73,7 +78,7 @@ class Ranks:
 
     def _add_bucket(self, tensors: Sequence[Tensor]) -> None:
         flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).to(self.device)
-        if self.device == "cpu" and self.size.bit_count() == 1:
+        if self.adds_in_pairs:
             flat = self._add_in_pairs(flat)
         else:
             dist.all_reduce(flat)

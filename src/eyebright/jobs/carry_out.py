@@ -12,6 +12,7 @@ from eyebright.errors import DataError, printable
 from eyebright.evaluation.compare import Comparison
 from eyebright.evaluation.label_sets_compare import AnyContestant, LabelSetsComparison
 from eyebright.jobs import runs
+from eyebright.jobs.conditions import compare_conditions, note_conditions
 from eyebright.jobs.fit import fit_network
 from eyebright.jobs.measure import build_comparison
 from eyebright.jobs.prepare import Prepared
@@ -59,6 +60,7 @@ def train_trial(
 
     before = read_state(path)
     if before is not None:
+        compare_conditions(before.conditions, settings, ranks, progress)
         with open_run(path, _started_again(before)) as run:
             return fit_network(prepared, settings, run, ranks, progress, report=report)
     about = RunState(
@@ -75,6 +77,7 @@ def train_trial(
         launched=started_by(),
         decided=plan.decided,
         notes=plan.notes,
+        conditions=note_conditions(settings, ranks),
     )
     if path.is_dir():  # killed before it could say what it is
         for rest in path.glob(".*"):

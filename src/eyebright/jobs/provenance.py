@@ -25,7 +25,7 @@ def list_versions() -> dict[str, str]:
 
 def describe_machine() -> str:
     """Processor, cores, memory and a GPU in use, in words, as far as the system tells; no names, no addresses."""
-    parts = [_processor(), f"{os.cpu_count() or 1} cores"]
+    parts = [describe_processor(), f"{os.cpu_count() or 1} cores"]
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         parts.append(f"{memory / 2**30:.0f} GiB")
@@ -37,7 +37,8 @@ def describe_machine() -> str:
     return ", ".join([*parts, f"{platform.system()}"])
 
 
-def _processor() -> str:
+def describe_processor() -> str:
+    """Its name, as far as the system tells."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:

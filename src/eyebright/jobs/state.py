@@ -60,6 +60,8 @@ class RunState:
     """Why it failed."""
     files: Mapping[str, str] = field(default_factory=dict)
     """The sha256 of what the run goes by when it is gone on with, by name."""
+    conditions: Mapping[str, str] = field(default_factory=dict)
+    """See `conditions.note_conditions`."""
     version: int = VERSION
     notes: tuple[str, ...] = field(default=())
     """What was noticed when the data were read."""
@@ -73,7 +75,7 @@ def read_state(folder: Path) -> RunState | None:
         state = RunState(**{key: value for key, value in values.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
-    if not isinstance(state.files, dict):
+    if not isinstance(state.files, dict) or not isinstance(state.conditions, dict):
         return None
     if state.state == "running" and not is_locked(folder / LOCK):
         return replace(state, state="interrupted")

@@ -18,6 +18,7 @@ from eyebright.evaluation.notebook import show_in_notebook
 from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
+from eyebright.jobs.conditions import compare_conditions, note_conditions
 from eyebright.jobs.fit import fit_network
 from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.measure import build_comparison, write_report
@@ -110,7 +111,7 @@ def train(
             fit_network(prepared, chosen, None, ranks, progress)
             return Run(Path(), None)
         prepared = _tell_what_was_seen(prepared, chosen, progress)
-        about = describe_run(data, prepared, replace(chosen, model=title), command)
+        about = describe_run(data, prepared, replace(chosen, model=title), command, ranks)
         with runs.new_folder(wanted, f"{name}-{title}") as folder, open_run(folder, about) as run:
             return _carry_out(run, prepared, chosen, ranks, progress)
 
@@ -138,7 +139,7 @@ def _tell_what_was_seen(prepared: Prepared, settings: Settings, progress: Progre
     return replace(prepared, table=table)
 
 
-def describe_run(data: Data, prepared: Prepared, settings: Settings, command: str) -> RunState:
+def describe_run(data: Data, prepared: Prepared, settings: Settings, command: str, ranks: Ranks) -> RunState:
     """What `run.json` says of a run that begins."""
     return RunState(
         state="running",
@@ -154,6 +155,7 @@ def describe_run(data: Data, prepared: Prepared, settings: Settings, command: st
         launched=started_by(),
         decided=None if prepared.decided is None else prepared.decided.summary(),
         notes=prepared.table.notes,
+        conditions=note_conditions(settings, ranks),
     )
 
 
@@ -223,6 +225,7 @@ def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress
     state = state_of(folder)
     verify_sealed(folder, state)
     settings = settings_of(folder, state)
+    compare_conditions(state.conditions, settings, ranks, progress)
     data = state.data if data is None else data
     if data is None:
         raise CheckpointError(
