@@ -146,7 +146,7 @@ def test_settings_come_from_a_file_and_flags_count_more(eyebright: Command, phot
     assert bundles[0].read_bytes() == bundles[1].read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
     arguments = ["train", str(photos), "--model", "cnn", "--out", "r", "--set", "training.epochs=3000"]
     with subprocess.Popen(
@@ -162,7 +162,8 @@ def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_pa
             if line.startswith("training"):
                 break
         time.sleep(0.5)
-        process.send_signal(number)
+        for _ in range(2 if number == signal.SIGHUP else 1):  # the shell and the system both say it
+            process.send_signal(number)
         out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert "Stopping after this step" in err
@@ -171,6 +172,45 @@ def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_pa
     assert (tmp_path / "r" / "bundle" / "manifest.json").is_file()
     assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "interrupted"
     assert list((tmp_path / "r" / "checkpoints").iterdir())
+
+
+def test_a_reader_of_its_messages_that_goes_away_ends_no_training(photos: Path, tmp_path: Path) -> None:
+    arguments = ["train", str(photos), "--model", "cnn", "--out", "r", *QUICK]
+    with subprocess.Popen(
+        [sys.executable, "-m", "eyebright", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "120"},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stderr.readline()
+        process.stderr.close()
+        assert "Report:" in process.stdout.read()
+        assert process.wait(timeout=120) == 0
+    assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "finished"
+
+
+def test_a_stop_before_there_is_a_network_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
+    stopping = (
+        "import os, signal\n"
+        "from eyebright.cli import terminal\n"
+        "start = terminal.TerminalProgress.start\n"
+        "def stop(self, stage, total):\n"
+        "    start(self, stage, total)\n"
+        "    if stage == 'classifying':\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "terminal.TerminalProgress.start = stop\n"
+        "from eyebright.cli.main import main\n"
+        "main()\n"
+    )
+    (tmp_path / "stopping.py").write_text(stopping)
+    command = [sys.executable, "stopping.py", "train", str(photos), "--model", "cnn", "--out", "r", *QUICK]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 130, done.stderr
+    assert "go on with: eyebright train --resume r" in done.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")

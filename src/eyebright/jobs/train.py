@@ -252,7 +252,11 @@ def _carry_out(run: OpenRun, prepared: Prepared, settings: Settings, ranks: Rank
         comparison = replace(comparison, notes=state.notes)
         write_report(run.folder, comparison, prepared.table, of_run=True)
 
-    contestant = fit_network(prepared, settings, run, ranks, progress, report=report)
+    try:
+        contestant = fit_network(prepared, settings, run, ranks, progress, report=report)
+    except KeyboardInterrupt:
+        progress.say(f"What there is is kept; go on with: eyebright train --resume {printable(str(run.folder))}")
+        raise
     return Run(run.folder, contestant, interrupted=contestant is None)
 
 
