@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from eyebright.data import sending
 from eyebright.embedding import embed as room
 from eyebright.embedding.embed import computes_bfloat16, embed
+from eyebright.memory import TooLittleMemoryError
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import SilentProgress
@@ -44,6 +48,36 @@ def test_a_request_to_stop_is_heard(squares: np.ndarray[tuple[int, ...], np.dtyp
     model = build_model("cnn", num_classes=2, width="small")
     with pytest.raises(KeyboardInterrupt):
         embed(model, squares, np.arange(11), PREPROCESSING, progress=Stopping())
+
+
+def test_where_memory_runs_out_fewer_images_are_looked_at_at_once_and_that_is_said(
+    squares: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Heard(SilentProgress):
+        def __init__(self) -> None:
+            self.said: list[str] = []
+
+        def warn(self, text: str) -> None:
+            self.said.append(text)
+
+    model = build_model("cnn", num_classes=2, width="small")
+    expected = embed(model, squares, np.arange(11), PREPROCESSING, batch_size=2)
+    normalised = sending.send_normalised
+
+    def refuse(images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], *others: Any) -> torch.Tensor:
+        if len(images) > most:
+            raise MemoryError
+        return normalised(images, *others)
+
+    monkeypatch.setattr(room, "send_normalised", refuse)
+    heard, most = Heard(), 3
+    found = embed(model, squares, np.arange(11), PREPROCESSING, batch_size=8, progress=heard)
+    np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
+    words = "out of memory: on with {} images at once instead of {}"
+    assert heard.said == [words.format(4, 8), words.format(2, 4)]
+    most = 0
+    with pytest.raises(TooLittleMemoryError):
+        embed(model, squares, np.arange(11), PREPROCESSING, batch_size=8)
 
 
 def test_in_float32_it_is_exact_whatever_the_batch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import BundleError, MissingExtraError, SettingsError
 from eyebright.jobs import runs
 from eyebright.jobs.teach import teacher_of
-from eyebright.jobs.train import Run, train
+from eyebright.jobs.train import Run, resume, train
 from eyebright.progress import SilentProgress
 from eyebright.settings import load_settings
 from eyebright.training.settings import Settings
@@ -95,11 +96,26 @@ def test_rare_classes_can_be_helped(tmp_path: Path, balance: str) -> None:
     assert found[1] > found[0] + 0.005
 
 
-def test_imbalance_is_noticed_and_written_down(tmp_path: Path) -> None:
+class Heard(SilentProgress):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def test_imbalance_is_noticed_told_and_written_down(tmp_path: Path) -> None:
     labels = np.array([0] * 200 + [1] * 12)
     images = np.random.default_rng(0).integers(0, 255, (212, 16, 16, 3), dtype=np.uint8)
-    train((images, labels), model="cnn", out=tmp_path / "r", overrides=CNN)
+    heard = Heard()
+    run = train((images, labels), model="cnn", out=tmp_path / "r", overrides=CNN, progress=heard)
     assert load_settings(Settings, file=tmp_path / "r" / runs.SETTINGS).training.balance == "weights"
+    (told,) = heard.warnings
+    assert told.startswith("0 has 144 training images and 1 only 9, so images of rare classes count more")
+    assert "count more while it learns" in (run.folder / "report.html").read_text()
+    asked = Heard()
+    train((images, labels), model="cnn", out=tmp_path / "s", overrides=[*CNN, "training.balance=none"], progress=asked)
+    assert asked.warnings == []
 
 
 def test_what_is_chosen_is_written_down_and_gives_the_same_again(photos: Path, tmp_path: Path) -> None:
@@ -135,9 +151,15 @@ def test_results_go_to_tensorboard_and_mlflow_if_wanted(
 ) -> None:
     logged: list[tuple[str, float, int]] = []
     ended: list[bool] = []
+    begun: list[dict[str, str]] = []
+
+    def start_run(**given: str) -> SimpleNamespace:
+        begun.append(given)
+        return SimpleNamespace(info=SimpleNamespace(run_id="seven"))
+
     mlflow = SimpleNamespace(
         set_tracking_uri=lambda uri: uri,
-        start_run=lambda: None,
+        start_run=start_run,
         log_metric=lambda name, value, step: logged.append((name, value, step)),
         end_run=lambda: ended.append(True),
     )
@@ -154,6 +176,47 @@ def test_results_go_to_tensorboard_and_mlflow_if_wanted(
         *((f"epochs/{name}", epoch) for epoch in (1, 2) for name in ("train_loss", "val_loss", "val_accuracy")),
     ]
     assert logged == board.lines
+    assert begun == [{"run_name": "r"}]
+
+
+def test_a_run_of_mlflow_is_gone_on_with(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple[str, int]] = []
+    begun: list[dict[str, str]] = []
+
+    def start_run(**given: str) -> SimpleNamespace:
+        begun.append(given)
+        if given.get("run_id") == "gone":
+            raise KeyError("there is no such run")
+        return SimpleNamespace(info=SimpleNamespace(run_id="seven"))
+
+    mlflow = SimpleNamespace(
+        set_tracking_uri=str,
+        start_run=start_run,
+        log_metric=lambda name, value, step: logged.append((name, step)),
+        end_run=lambda: None,
+    )
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+
+    class Stopping(SilentProgress):
+        stop_requested = False
+
+        def advance(self, done: int, note: str = "") -> None:
+            self.stop_requested = "epoch 2" in note
+
+    settings = [*CNN, "training.mlflow=true"]
+    assert train(photos, model="cnn", out=tmp_path / "r", overrides=settings, progress=Stopping()).interrupted
+    shutil.copytree(tmp_path / "r", tmp_path / "s")
+    before = list(logged)
+    assert before
+    resume(tmp_path / "r")
+    assert begun == [{"run_name": "r"}, {"run_id": "seven"}]
+    assert len(set(logged)) == len(logged)
+    assert [step for name, step in logged if name == "epochs/val_loss"] == [0, 1, 2]
+    (tmp_path / "s" / "mlflow.txt").write_text("gone\n")
+    logged.clear()
+    resume(tmp_path / "s")
+    assert begun[2:] == [{"run_id": "gone"}, {"run_name": "s"}]
+    assert [step for name, step in logged if name == "epochs/val_loss"] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
@@ -173,15 +236,9 @@ def test_a_server_that_goes_away_ends_no_training_and_one_that_is_not_there_none
     def fail(*_: object, **__: object) -> None:
         raise ConnectionError("the server is gone\nand more")
 
-    class Heard(SilentProgress):
-        def __init__(self) -> None:
-            self.warnings: list[str] = []
-
-        def warn(self, text: str) -> None:
-            self.warnings.append(text)
-
     progress, settings = Heard(), [*CNN, "training.mlflow=true"]
-    mlflow = SimpleNamespace(set_tracking_uri=str, start_run=str, log_metric=fail, end_run=str)
+    begun = SimpleNamespace(info=SimpleNamespace(run_id="seven"))
+    mlflow = SimpleNamespace(set_tracking_uri=str, start_run=lambda **_: begun, log_metric=fail, end_run=str)
     monkeypatch.setitem(sys.modules, "mlflow", mlflow)
     train(photos, model="cnn", out=tmp_path / "r", overrides=settings, progress=progress)
     assert progress.warnings == ["MLflow is told nothing more: the server is gone"]

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from eyebright.data.loader import Batch
+from eyebright.memory import TooLittleMemoryError
 from eyebright.progress import SilentProgress
 from eyebright.training.checkpoint import InMemory, Snapshot
 from eyebright.training.choice import Validation
 from eyebright.training.history import EpochRecord
 from eyebright.training.loop import DivergedError, LoopResult, run_loop
-from eyebright.training.memory import TooLittleMemoryError
 from eyebright.training.objective import CrossEntropy, LabelledBatch
 from eyebright.training.optim import WeightAverage, build_optimizer, learning_rate
 from eyebright.training.plan import LoopPlan

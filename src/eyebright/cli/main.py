@@ -61,7 +61,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether torch says so, which it does in errors of no kind of their own."""
     if "torch" not in sys.modules or not isinstance(error, RuntimeError):
         return False
-    from eyebright.training.memory import is_out_of_memory
+    from eyebright.memory import is_out_of_memory
 
     return is_out_of_memory(error)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from eyebright.data.sending import send_normalised
 from eyebright.distributed.ranks import Ranks
+from eyebright.memory import with_fewer
 from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
@@ -54,7 +56,7 @@ def embed(
         rows: (M,) which of them, in which order.
         preprocessing: crops and normalises.
         batch_size: how many images run at once; another number changes results by rounding only. By default 32, and
-            on a GPU 256.
+            on a GPU 256. Where memory runs out it is halved, and that is said.
         device: a torch device.
         bfloat16: whether to compute in it; None where the processor does.
         ranks: the processes that look together: each takes whole batches, so the result is the same bit for bit.
@@ -64,6 +66,9 @@ def embed(
 
     Returns:
         (M, D) float32, on every rank.
+
+    Raises:
+        TooLittleMemoryError: memory ran out with a single image.
     """
     progress, ranks = progress or SilentProgress(), ranks or Ranks()
     backbone = lay_channels_last(fold_batch_norm(model).to(device))
@@ -74,7 +79,19 @@ def embed(
         bfloat16 = computes_bfloat16(device)
     if batch_size is None:
         batch_size = 256 if device.startswith("cuda") else 32
-    together = batch_size * ranks.size
+    together, at_once = batch_size * ranks.size, batch_size
+
+    def look(chosen: NDArray[np.int64], size: int) -> NDArray[np.float32]:
+        found = []
+        for first in range(0, len(chosen), size):
+            seen = preprocessing.crop(squares[chosen[first : first + size]])
+            answers: Tensor = backbone.embed(send_normalised(seen, preprocessing, device))
+            found.append(answers.float().cpu().numpy())
+        return np.concatenate(found)
+
+    def say_fewer(size: int) -> None:
+        progress.warn(f"out of memory: on with {size} images at once instead of {2 * size}")
+
     progress.start("looking at the images", len(rows))
     with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bfloat16):
         while so_far.done < len(rows):
@@ -85,9 +102,8 @@ def embed(
             start = so_far.done + ranks.rank * batch_size
             chosen = rows[start : start + batch_size]
             if len(chosen):
-                batch = send_normalised(preprocessing.crop(squares[chosen]), preprocessing, device)
-                found: Tensor = backbone.embed(batch)
-                so_far.embeddings[start : start + len(batch)] = found.float().cpu().numpy()
+                found, at_once = with_fewer(partial(look, chosen), at_once, say_fewer)
+                so_far.embeddings[start : start + len(chosen)] = found
             so_far.done = min(so_far.done + together, len(rows))
             progress.advance(so_far.done)
     progress.finish()

@@ -22,6 +22,7 @@ from eyebright.jobs.given import Data
 from eyebright.jobs.runs import SampleRecord
 from eyebright.models.download import cache_folder
 from eyebright.progress import Progress
+from eyebright.training.recipes import choose_balance
 from eyebright.training.settings import Settings
 
 MOST_COMPARED = 1_000_000
@@ -54,6 +55,7 @@ def prepare(
         digests=read.digests,
         together=group_near_duplicates(table, read.digests, settings, progress),
     )
+    table = replace(table, notes=(*table.notes, *_note_balance(table, settings)))
     counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
@@ -61,6 +63,18 @@ def prepare(
     if len(set(read.table.splits.tolist()) - {UNASSIGNED}) > 1:
         _warn_of_leaks(table, read.digests, progress)
     return replace(read, table=table)
+
+
+def _note_balance(table: SampleTable, settings: Settings) -> list[str]:
+    """That rare classes will count more, if nobody has asked for that and it is so."""
+    counts = {name: count for name, count in table.split("train").counts().items() if count}
+    if settings.training.balance or choose_balance(list(counts.values())) == "none":
+        return []
+    fewest, most = min(counts, key=lambda name: counts[name]), max(counts, key=lambda name: counts[name])
+    return [
+        f"{printable(most)} has {counts[most]:,} training images and {printable(fewest)} only {counts[fewest]:,}, so "
+        "images of rare classes count more while it learns (training.balance=none makes all count alike)"
+    ]
 
 
 def _warn_of_leaks(table: SampleTable, digests: Sequence[str], progress: Progress) -> None:

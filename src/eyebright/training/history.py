@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, final
 
 from eyebright.errors import MissingExtraError, SettingsError, printable
-from eyebright.writing import whole
+from eyebright.writing import whole, write_text
+
+MLFLOW = "mlflow.txt"
+"""Beside the history: which of MLflow's runs it goes to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,10 +94,14 @@ class HistoryWriter:
         self._told = 0
         self._warn = warn
         self._listeners: dict[str, Listener] = {}
+        self._skipped: dict[str, int] = {}
+        """How many records a listener heard from an earlier start."""
         if tensorboard is not None:
             self._listeners["TensorBoard"] = _Board(tensorboard)
         if mlflow:
-            self._listeners["MLflow"] = _Mlflow()
+            self._listeners["MLflow"] = told = _Mlflow(path.with_name(MLFLOW))
+            if told.goes_on and path.is_file():
+                self._skipped["MLflow"] = len(read_history(path))
 
     def write(self, records: Sequence[EpochRecord]) -> None:
         """Keep all records, and pass on those that are new.
@@ -108,18 +116,21 @@ class HistoryWriter:
             for name in ("train_loss", "val_loss", "val_accuracy"):
                 value = getattr(record, name)
                 if value is not None:
-                    self._tell(f"{record.phase}/{name}", value, step)
+                    self._tell(number, f"{record.phase}/{name}", value, step)
         self._told = len(records)
 
-    def _tell(self, name: str, value: float, step: int) -> None:
-        self._each(lambda one: one.tell(name, value, step))
+    def _tell(self, number: int, name: str, value: float, step: int) -> None:
+        self._each(lambda one: one.tell(name, value, step), number)
 
     def close(self) -> None:
         """Nothing more comes."""
         self._each(lambda one: one.close())
 
-    def _each(self, tell: Callable[[Listener], object]) -> None:
+    def _each(self, tell: Callable[[Listener], object], number: int | None = None) -> None:
+        """Tell all listeners something, of the record of this number those that did not hear it before."""
         for name, listener in list(self._listeners.items()):
+            if number is not None and number < self._skipped.get(name, 0):
+                continue
             try:
                 tell(listener)
             except Exception as error:  # whatever a foreign library raises, hours of training must not end with it
@@ -148,9 +159,13 @@ class _Board:
 
 @final
 class _Mlflow:
-    """A run of MLflow."""
+    """A run of MLflow; where a run of ours is gone on with, the one that it had.
 
-    def __init__(self) -> None:
+    Args:
+        note: a file that keeps which one that is.
+    """
+
+    def __init__(self, note: Path) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing calls home
         try:
             import mlflow
@@ -160,7 +175,14 @@ class _Mlflow:
             if "MLFLOW_TRACKING_URI" not in os.environ:
                 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # a plain folder is all that one person needs
                 mlflow.set_tracking_uri(Path("mlruns").absolute().as_uri())
-            mlflow.start_run()
+            run = None
+            if note.is_file():
+                with suppress(Exception):  # it may have been deleted there
+                    run = mlflow.start_run(run_id=note.read_text(encoding="utf-8").strip())
+            self.goes_on = run is not None
+            if run is None:
+                run = mlflow.start_run(run_name=note.parent.name)
+                write_text(note, run.info.run_id + "\n")
         except Exception as error:
             raise SettingsError(f"training.mlflow=true: MLflow can't begin a run: {_first_line(error)}") from error
         self._mlflow = mlflow

@@ -139,7 +139,7 @@ def resolve(
         average=recipe.average if training.average < 0 else training.average,
         first_size=training.first_size or _shrunk(recipe.first_size, recipe, data.image_size),
         last_size=training.last_size or _shrunk(recipe.last_size, recipe, data.image_size),
-        balance=training.balance or _choose_balance(class_counts),
+        balance=training.balance or choose_balance(class_counts),
     )
     augmentation = settings.augmentation.filled(recipe.augmentation)
     return replace(settings, data=data, network=network, training=training, augmentation=augmentation)
@@ -204,6 +204,11 @@ def _choose_epochs(recipe: Recipe, num_train: int) -> int:
     return max(recipe.epochs, min(round(recipe.small_epochs * times), 5 * recipe.small_epochs))
 
 
-def _choose_balance(class_counts: Sequence[int]) -> str:
+def choose_balance(class_counts: Sequence[int]) -> str:
+    """How rare classes are helped where nobody says it.
+
+    Args:
+        class_counts: (K,) how many training samples each class has.
+    """
     counts = [count for count in class_counts if count]
     return "weights" if counts and max(counts) >= IMBALANCED * min(counts) else "none"

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from eyebright.distributed.ranks import Ranks
+from eyebright.memory import with_fewer
 from eyebright.progress import Progress
-from eyebright.training.memory import with_fewer
 from eyebright.training.objective import LabelledBatch, Objective
 from eyebright.training.plan import LoopPlan
 

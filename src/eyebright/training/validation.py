@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eyebright.data.sending import send_normalised
+from eyebright.memory import with_fewer
 from eyebright.training.choice import Validation
-from eyebright.training.memory import with_fewer
 from eyebright.training.work import Work
 
 VALIDATION_BATCH = 64

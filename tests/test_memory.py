@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from eyebright.training.memory import is_out_of_memory
+from eyebright.memory import is_out_of_memory
 
 CAPPED = """
 import json, resource, sys
