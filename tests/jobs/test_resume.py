@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +15,14 @@ import torch
 from PIL import Image
 
 from eyebright.errors import CheckpointError, DataError, OutputError
+from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.state import LOCK, STATE, open_run, read_state
 from eyebright.jobs.train import Run, resume, train
 from eyebright.progress import SilentProgress
+from eyebright.training.diverged import DivergedError
 from eyebright.training.history import read_history
+from eyebright.training.step import Part, Stepper
 
 CNN = ["training.epochs=4", "network.width=small", "training.checkpoint_seconds=0", "training.average=1"]
 TUNED = ["training.epochs=2", "data.image_size=32", "training.checkpoint_seconds=0"]
@@ -278,6 +282,41 @@ def test_what_a_run_goes_by_may_not_change_while_it_rests(photos: Path, tmp_path
             resume(folder)
         (folder / name).write_bytes(content)
     assert not resume(folder).interrupted
+
+
+def test_a_training_that_diverges_leaves_a_page_of_where_and_the_best_network_so_far(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_gradients = Stepper.add_gradients
+
+    def fail_at_step_9(stepper: Stepper, batch: Part, size: int) -> tuple[float, float]:
+        loss, length = add_gradients(stepper, batch, size)
+        return (math.nan, math.nan) if stepper.step == 9 else (loss, length)
+
+    monkeypatch.setattr(Stepper, "add_gradients", fail_at_step_9)
+    folder = tmp_path / "run"
+    settings = [*CNN, "training.batch_size=10"]
+    with pytest.raises(
+        DivergedError, match=r"at 3 lower learning rates.*with which images: .*diverged\.html"
+    ) as raised:
+        train(photos, model="cnn", out=folder, overrides=settings)
+    assert raised.value.exit_code == 5
+    state = read_state(folder)
+    assert state is not None
+    assert state.state == "failed"
+    assert state.error is not None
+    values = json.loads((folder / "diverged.json").read_text())
+    assert [failure["step"] for failure in values["failures"]] == [9] * 4
+    losses = [one["loss"] for one in values["suspects"]]
+    assert losses == sorted(losses, reverse=True)
+    assert 8 <= len(losses) <= 12
+    page = (folder / "diverged.html").read_text()
+    assert page.count("<figure") == len(losses)
+    assert "Always at the same batch" in page
+    assert load(folder).predict(photos / "red" / "00.png").label in ("red", "green", "blue")
+    monkeypatch.undo()
+    assert resume(folder).report is not None  # from where all was well, at the lowest rate
+    assert not (folder / "diverged.html").exists()
 
 
 def test_going_on_with_other_threads_is_told(photos: Path, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from eyebright.memory import TooLittleMemoryError
 from eyebright.progress import SilentProgress
 from eyebright.training.checkpoint import InMemory, Snapshot
 from eyebright.training.choice import Validation
+from eyebright.training.diverged import DivergedError, Failure
 from eyebright.training.history import EpochRecord
-from eyebright.training.loop import DivergedError, LoopResult, run_loop
+from eyebright.training.loop import LoopResult, run_loop
 from eyebright.training.objective import CrossEntropy, LabelledBatch
 from eyebright.training.optim import WeightAverage, build_optimizer, learning_rate
 from eyebright.training.plan import LoopPlan
@@ -301,6 +302,9 @@ def test_a_loss_that_is_no_number_goes_back_to_the_last_milestone_at_a_tenth_of_
     assert torch.isfinite(model.linear.weight).all()
 
 
+FAILED = Failure(epoch=2, batch=3, step=8, highest_lr=0)
+
+
 def test_the_fourth_time_it_ends_with_advice_and_the_weights_that_are_kept() -> None:
     model = Pixelwise()
     seen: list[float] = []
@@ -309,8 +313,13 @@ def test_the_fourth_time_it_ends_with_advice_and_the_weights_that_are_kept() -> 
         seen.append(float(network.linear.weight.detach().sum()))  # type: ignore[union-attr, operator]
         return scored(1.0 / len(seen), 0.5)
 
-    with pytest.raises(DivergedError, match=r"epoch 2, at step 8: .* 3 lower learning rates.*--set training\.lr=0\.02"):
+    words = r"epoch 2, at step 8: .* 3 lower learning rates, down to 0\.0001\. Try a lower.*--set training\.lr=1e-05;"
+    with pytest.raises(DivergedError, match=words) as raised:
         run(model, batches=poison([(2, 3)] * 4), validate=validate)
+    rates = [0.1, 0.01, 0.001, 0.0001]
+    assert [failure.highest_lr for failure in raised.value.failures] == pytest.approx(rates)
+    assert all(replace(one, highest_lr=0) == FAILED for one in raised.value.failures)
+    assert [record.number for record in raised.value.history] == [0, 1]
     assert len(seen) == 5  # how it came in, and the first epoch four times
     assert float(model.linear.weight.detach().sum()) == seen[-1]
 

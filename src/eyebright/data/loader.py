@@ -98,6 +98,11 @@ class Batches:
         finally:
             pool.shutdown(cancel_futures=True)
 
+    def rows_of(self, number: int, batch: int) -> NDArray[np.int64]:
+        """The row numbers of a whole batch, such as (epoch 3, its first batch 0)."""
+        _, rows = self._order(number)
+        return np.array_split(rows, self.per_epoch)[batch]
+
     def _order(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """An epoch's rows in order, and what their randomness depends on: the row, and how often it came before."""
         if self.chances is None:

@@ -24,6 +24,7 @@ from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.inference.torch_engine import TorchEngine
 from eyebright.jobs import runs
+from eyebright.jobs.diverged import remove_divergence, write_divergence
 from eyebright.jobs.measure import add_results, describe_contestant, measure_test, write_card
 from eyebright.jobs.prepare import Prepared
 from eyebright.jobs.provenance import describe_machine, list_versions, now
@@ -74,6 +75,8 @@ def fit_network(
         was kept, the best network so far as a bundle too.
 
     Raises:
+        DivergedError: the loss became no number, again and again; the best network so far is kept as a bundle, and a
+            page says where it failed.
         KeyboardInterrupt: stopped before there was a network to keep, or while it was measured; what there is is kept.
     """
     table = prepared.table
@@ -106,6 +109,11 @@ def fit_network(
         if len(unreadable) > _NAMED:
             progress.warn(f"left out: {len(unreadable) - _NAMED:,} more that can't be read; eyebright check names all")
         _save(trained, prepared, run)
+    if trained.diverged is not None:
+        if run is not None:
+            page = write_divergence(run.folder, trained.diverged, table, trained.history, run.state.command)
+            trained.diverged.message += f". Where it failed, and with which images: {printable(str(page))}"
+        raise trained.diverged
     if trained.interrupted:
         if run is not None:
             run.interrupt()
@@ -138,6 +146,7 @@ def fit_network(
     add_results(bundle, found)
     write_card(bundle, contestant)
     report(contestant)
+    remove_divergence(run.folder)
     run.finish(found.headline)
     keeper.clear()
     return contestant

@@ -19,6 +19,7 @@ from eyebright.data.loader import Batches
 from eyebright.models.layers import lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.training.checkpoint import Snapshot
+from eyebright.training.diverged import DivergedError
 from eyebright.training.head import fit_head
 from eyebright.training.history import EpochRecord
 from eyebright.training.loop import LoopResult, run_loop
@@ -28,7 +29,7 @@ from eyebright.training.plan import LoopPlan
 from eyebright.training.rates import TriedRate, try_rates
 from eyebright.training.recipes import list_sides
 from eyebright.training.step import Stepper, list_own_samples, list_part_sizes
-from eyebright.training.validation import validate
+from eyebright.training.validation import rank_by_loss, validate
 from eyebright.training.work import Work
 
 
@@ -54,25 +55,31 @@ def train_epochs(
     model, optimizer = _start_epochs(work)
     batches = _list_batches(work, taught)
     window = steering.average * batches.per_epoch
-    result = run_loop(
-        model,
-        batches.epoch,
-        _choose_objective(work, taught is not None),
-        optimizer,
-        lambda network: validate(network, work),
-        _plan(work, batches),
-        start=snapshot,
-        beside={"head_records": [asdict(one) for one in earlier]},
-        keeper=work.keeper,
-        clock=work.clock,
-        progress=work.progress,
-        ranks=work.ranks,
-        average=WeightAverage(model, 1 - 1 / window) if window > 1 else None,
-        set_train_mode=_train_mode(work),
-        record=lambda records: work.watch.history([*earlier, *records]),
-    )
-    model.requires_grad_(True)
-    return result
+    try:
+        return run_loop(
+            model,
+            batches.epoch,
+            _choose_objective(work, taught is not None),
+            optimizer,
+            lambda network: validate(network, work),
+            _plan(work, batches),
+            start=snapshot,
+            beside={"head_records": [asdict(one) for one in earlier]},
+            keeper=work.keeper,
+            clock=work.clock,
+            progress=work.progress,
+            ranks=work.ranks,
+            average=WeightAverage(model, 1 - 1 / window) if window > 1 else None,
+            set_train_mode=_train_mode(work),
+            record=lambda records: work.watch.history([*earlier, *records]),
+        )
+    except DivergedError as error:
+        last = error.failures[-1]
+        error.history = (*earlier, *error.history)
+        error.suspects = rank_by_loss(model, work, batches.rows_of(last.epoch, last.batch))
+        raise
+    finally:
+        model.requires_grad_(True)
 
 
 def try_learning_rates(work: Work, head_wanted: bool) -> tuple[TriedRate, ...]:

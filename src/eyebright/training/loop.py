@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from eyebright.distributed.ranks import Ranks
-from eyebright.errors import EyebrightError
 from eyebright.progress import Progress
 from eyebright.training.checkpoint import Keeper, NotFiniteError, Snapshot, share_snapshot
 from eyebright.training.choice import Validation
+from eyebright.training.diverged import DivergedError, Failure
 from eyebright.training.history import EpochRecord
 from eyebright.training.objective import Objective
 from eyebright.training.optim import WeightAverage, learning_rate, set_learning_rate
@@ -44,10 +44,6 @@ class Timer(Protocol):
 
     @property
     def seconds(self) -> float: ...
-
-
-class DivergedError(EyebrightError):
-    """The loss became no number, again and again; training can't go on with these settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,23 +213,21 @@ class _Run:
         Raises:
             DivergedError: once too often; the model is left with the weights of the epoch that was kept.
         """
-        epoch, step, rollbacks = self.state.epoch, self.state.step, self.state.rollbacks
-        highest = self.plan.highest_lr
+        state, highest = self.state, self.plan.highest_lr
+        failure = Failure(
+            epoch=state.epoch, batch=state.batch, step=state.step, highest_lr=highest * SLOWER**state.rollbacks
+        )
+        failures, rollbacks = [*state.failures, failure], state.rollbacks
         snapshot = share_snapshot(self.ranks, self._keeper.load(milestone=True) if self.ranks.leads else None)
         if rollbacks == ROLLBACKS or snapshot is None or snapshot.phase != PHASE:
             self.everything.model.load_state_dict(self.everything.kept)
-            again = f", as it was at {rollbacks} lower learning rates" if rollbacks else ""
-            raise DivergedError(
-                f"training failed in epoch {epoch}, at step {step}: the loss is no number any more{again}. Try a lower "
-                f"learning rate (now {highest:g}): --set training.lr={highest / 5:g}; if that does not help, look for "
-                "odd images with: eyebright check"
-            )
+            raise DivergedError(_advise(failure, rollbacks, self.plan), failures, tuple(self.state.records))
         self.state = self.everything.restore(snapshot)
-        self.state.rollbacks = rollbacks + 1
+        self.state.rollbacks, self.state.failures = rollbacks + 1, failures
         rate = highest * SLOWER**self.state.rollbacks
         self._progress.warn(
-            f"the loss was no number at step {step}, in epoch {epoch}: back to step {self.state.step}, and on with a "
-            f"tenth of the learning rate ({rate:g} at most)"
+            f"the loss was no number at step {failure.step}, in epoch {failure.epoch}: back to step {self.state.step}, "
+            f"and on with a tenth of the learning rate ({rate:g} at most)"
         )
         self.save(milestone=True)  # or the newest snapshot would be one from after it
         return self.state
@@ -292,3 +286,14 @@ class _Run:
             f"epoch {self.state.epoch} of {self.plan.epochs}, loss {loss:.3f}, validation accuracy "
             f"{accuracy:.1%}, {self._pace:.0f} images/s"
         )
+
+
+def _advise(failure: Failure, rollbacks: int, plan: LoopPlan) -> str:
+    """What to say when nothing helped."""
+    where = f"training failed in epoch {failure.epoch}, at step {failure.step}: the loss is no number any more"
+    lower = f"a lower learning rate: --set training.lr={plan.highest_lr / 10 ** (rollbacks + 1):g}"
+    if not rollbacks:
+        return f"{where}. Try {lower}"
+    tried = f"{where}, as it was at {rollbacks} lower learning rates, down to {failure.highest_lr:g}."
+    exact = "more exact numbers: --set training.precision=float32; or " if plan.bfloat16 else ""
+    return f"{tried} Try {exact}{lower}; and look for odd images with: eyebright check"

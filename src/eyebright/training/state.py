@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from eyebright.training.checkpoint import Snapshot
+from eyebright.training.diverged import Failure
 from eyebright.training.history import EpochRecord
 from eyebright.training.optim import WeightAverage, load_optimizer_tensors, optimizer_tensors
 
@@ -37,6 +38,8 @@ class LoopState:
     micro_batch: int = 0
     """What is left of the plan's after memory ran out."""
     rollbacks: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    """What was rolled back from."""
     last_milestone: int = 0
     """The step of the last place that can be come back to."""
     seconds: float = 0.0
@@ -53,6 +56,7 @@ class LoopState:
         known = {field.name for field in fields(cls)}
         plain = {name: value for name, value in values.items() if name in known}
         plain["lowest_loss"] = math.inf if plain["lowest_loss"] is None else plain["lowest_loss"]
+        plain["failures"] = [Failure(**failure) for failure in plain.get("failures", [])]
         plain["records"] = [EpochRecord(**record) for record in plain["records"]]
         return cls(**plain)
 

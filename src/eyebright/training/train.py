@@ -30,6 +30,7 @@ from eyebright.models.download import cache_folder
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
 from eyebright.training.checkpoint import InMemory, Keeper, Snapshot, share_snapshot
+from eyebright.training.diverged import DivergedError
 from eyebright.training.epochs import try_learning_rates
 from eyebright.training.held_out import HeldOut, look_back
 from eyebright.training.history import EpochRecord
@@ -76,6 +77,8 @@ class TrainedNetwork:
     seconds: float
     """Over all starts, where training was gone on with."""
     interrupted: bool
+    diverged: DivergedError | None = None
+    """Why it could not go on, if so; the model is then the best so far."""
     held_out: HeldOut | None = None
     """What it says of the validation samples; None if it was interrupted, or if an image may have several classes."""
 
@@ -120,8 +123,11 @@ def train(
         ready = _set_up(table, settings, device, keeper or InMemory(), ranks, watch or Watch(), digests, progress)
         work = ready.work
         taught = None if teach is None else teach(ready.table)
-        history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
-        held_out = None
+        held_out = diverged = None
+        try:
+            history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
+        except DivergedError as error:
+            history, interrupted, diverged = error.history, True, error
         if not interrupted and not work.several_labels:
             try:
                 held_out = look_back(work)
@@ -141,6 +147,7 @@ def train(
         unreadable={ready.table.names[row]: error for row, error in ready.squares.errors.items()},
         seconds=work.clock.seconds,
         interrupted=interrupted,
+        diverged=diverged,
         held_out=held_out,
     )
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from eyebright.data.sending import send_normalised
 from eyebright.memory import with_fewer
 from eyebright.training.choice import Validation
+from eyebright.training.diverged import Suspect
 from eyebright.training.work import Work
 
 VALIDATION_BATCH = 64
@@ -55,6 +56,21 @@ def validate(model: nn.Module, work: Work) -> Validation | None:
     answers = torch.from_numpy(work.answers(rows))
     right = (logits > 0) == (answers > 0.5) if work.several_labels else logits.argmax(dim=1) == answers
     return Validation(losses=calibrated_losses(logits, answers), accuracy=float(right.double().mean()))
+
+
+def rank_by_loss(model: nn.Module, work: Work, rows: NDArray[np.int64]) -> list[Suspect]:
+    """Some training samples and their losses as they are, the highest first, and before them what is no number."""
+    model.eval()
+    with torch.inference_mode():
+        images = send_normalised(work.preprocessing.crop(work.squares[rows]), work.preprocessing, work.device)
+        logits = torch.cat([model(some).cpu() for some in torch.split(images, VALIDATION_BATCH)]).double()
+    answers = torch.from_numpy(work.answers(rows))
+    if work.several_labels:
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, answers.double(), reduction="none").mean(dim=1)
+    else:
+        losses = nn.functional.cross_entropy(logits, answers, reduction="none")
+    found = [Suspect(name=work.table.names[row], loss=loss) for row, loss in zip(rows, losses.tolist(), strict=True)]
+    return sorted(found, key=lambda one: math.inf if math.isnan(one.loss) else one.loss, reverse=True)
 
 
 def calibrated_losses(logits: Tensor, answers: Tensor) -> Tensor:
