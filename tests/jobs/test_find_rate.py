@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from eyebright.errors import SettingsError
+from eyebright.errors import BundleError, SettingsError
 from eyebright.jobs.find_rate import find_rate
+from eyebright.jobs.train import train
 
 
 def test_a_plot_and_a_suggestion_are_left_and_are_the_same_twice(photos: Path, tmp_path: Path) -> None:
@@ -33,3 +34,19 @@ def test_a_head_alone_has_no_learning_rate(photos: Path, resnet_weights: Path, t
     assert not (tmp_path / "r").exists()
     found = find_rate(photos, model="resnet18", effort="standard", out=tmp_path / "r", overrides=settings)
     assert len(found.tried) > 20
+
+
+def test_a_teacher_is_asked_where_a_rate_is_looked_for(photos: Path, tmp_path: Path) -> None:
+    few = ["network.width=small", "training.epochs=1"]
+    teacher = train(photos, model="cnn", out=tmp_path / "teacher", overrides=few).folder
+    taught = [*few, f"training.teacher={json.dumps(str(teacher))}"]
+    alone = find_rate(photos, model="cnn", out=tmp_path / "a", overrides=few)
+    assert find_rate(photos, model="cnn", out=tmp_path / "b", overrides=taught).tried != alone.tried
+    with pytest.raises(BundleError, match="there is no folder nowhere"):
+        find_rate(photos, model="cnn", overrides=[*few, "training.teacher=nowhere"])
+
+
+def test_several_processes_look_for_no_rate(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(SettingsError, match="by one process; leave torchrun away"):
+        find_rate(photos, model="cnn")

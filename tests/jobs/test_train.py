@@ -15,6 +15,7 @@ from eyebright.evaluation.compare import Comparison
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs import runs
+from eyebright.jobs.compare import compare
 from eyebright.jobs.prepare import prepare
 from eyebright.jobs.train import Run, choose_settings, train
 from eyebright.progress import SilentProgress
@@ -341,3 +342,26 @@ def test_near_duplicates_share_a_split_unless_that_was_declined(tmp_path: Path) 
 
     assert parted() == 0
     assert parted("data.keep_duplicates_together=false") > 0
+
+
+class Unasked(SilentProgress):
+    def start(self, stage: str, total: int) -> None:
+        raise AssertionError(f"{stage} came before the refusal")
+
+
+def test_what_can_be_refused_at_once_is(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.doc").touch()
+    for call in (train, compare):
+        with pytest.raises(OutputError, match="taken exists already and nothing is ever overwritten"):
+            call(photos, out=tmp_path / "taken", progress=Unasked())
+        with pytest.raises(BundleError, match="there is no folder nowhere"):
+            call(photos, overrides=["training.teacher=nowhere"], progress=Unasked())
+
+
+def test_batchnorm_can_not_learn_of_one_image_of_one_pixel(photos: Path, tmp_path: Path) -> None:
+    scratch = ["network.weights=none", "training.epochs=1", "data.image_size=32", "training.batch_size=1"]
+    with pytest.raises(
+        SettingsError, match=r"resnet18 learns BatchNorm's statistics.*32 pixels it can't.*batch_size=1"
+    ):
+        train(photos, model="resnet18", out=tmp_path / "r", overrides=scratch)

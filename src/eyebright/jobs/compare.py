@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from eyebright.distributed.launch import join_ranks
+from eyebright.distributed.launch import join_ranks, was_restarted
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import CheckpointError, DataError, SettingsError, printable
 from eyebright.evaluation.compare import Comparison, networks_of, ranked
@@ -28,6 +28,7 @@ from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare_again
 from eyebright.jobs.state import clear_finished
+from eyebright.jobs.teach import require_teacher
 from eyebright.jobs.train import choose_settings, prepare_together, settings_begun_in
 from eyebright.jobs.trials import Plan, change_plan, forget_plan, full_path, prepare_parts_again, read_plan, write_plan
 from eyebright.models.catalog import find_model
@@ -123,6 +124,9 @@ def compare(
     if seeds > 1 and folds:
         raise SettingsError("give several seeds or folds, not both: each fold is a training of its own already")
     name = describe_data(data)
+    require_teacher(chosen)
+    if not was_restarted():
+        runs.require_free(None if out is None else Path(out))
     with join_ranks(choose_device(chosen.training.device)) as ranks:
         parts = _prepare_parts(data, chosen, folds, decisions, ranks, progress)
         if seeds > 1 and parts[0].table.label_sets is not None:

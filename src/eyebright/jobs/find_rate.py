@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from eyebright.distributed.ranks import Ranks
+from eyebright.errors import SettingsError
 from eyebright.evaluation.curves import render_rate_curve
 from eyebright.jobs import runs
 from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.prepare import prepare
+from eyebright.jobs.teach import require_teacher, teacher_of
 from eyebright.jobs.train import choose_settings
 from eyebright.models.catalog import find_model
 from eyebright.page import markup
@@ -66,7 +69,7 @@ def find_rate(
         command: what the user typed, for the page.
 
     Raises:
-        SettingsError: the effort fits only a head.
+        SettingsError: the effort fits only a head, or torchrun started several processes.
         EyebrightError: see `eyebright.train`.
         KeyboardInterrupt: a stop was requested.
     """
@@ -74,9 +77,20 @@ def find_rate(
     chosen = choose_settings(settings, overrides, model=model, effort=effort, seed=seed)
     entry = find_model(chosen.model)
     name = describe_data(data)
+    wanted = None if out is None else Path(out)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise SettingsError("a learning rate is looked for by one process; leave torchrun away")
+    require_teacher(chosen)
+    runs.require_free(wanted)
     prepared = prepare(data, chosen, progress, decisions=decisions)
-    with runs.new_folder(None if out is None else Path(out), f"{name}-{entry.name}-rate") as folder:
-        tried = find_learning_rate(prepared.table, chosen, digests=prepared.digests, progress=progress)
+    with runs.new_folder(wanted, f"{name}-{entry.name}-rate") as folder:
+        tried = find_learning_rate(
+            prepared.table,
+            chosen,
+            teach=teacher_of(chosen, Ranks(), progress),
+            digests=prepared.digests,
+            progress=progress,
+        )
         found = FoundRate(folder, tried, suggest_rate(tried))
         plain = {"suggested": found.suggested, "tried": [asdict(one) for one in tried]}
         write_text(folder / RATES_JSON, json.dumps(plain, indent=1) + "\n")

@@ -34,6 +34,19 @@ REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 
 
+def require_free(wanted: Path | None) -> None:
+    """Refuse a folder that holds something, before hours are spent on what should go into it.
+
+    Raises:
+        OutputError: it exists and is not empty.
+    """
+    if wanted is not None and wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+        raise OutputError(
+            f"{printable(str(wanted))} exists already and nothing is ever overwritten; "
+            "give another --out, or remove it first"
+        )
+
+
 def create_folder(wanted: Path | None, name: str) -> Path:
     """A new empty folder: the one asked for, or the first free one of runs/NAME, runs/NAME-2, ...
 
@@ -42,11 +55,7 @@ def create_folder(wanted: Path | None, name: str) -> Path:
     """
     try:
         if wanted is not None:
-            if wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-                raise OutputError(
-                    f"{printable(str(wanted))} exists already and nothing is ever overwritten; "
-                    "give another --out, or remove it first"
-                )
+            require_free(wanted)
             wanted.mkdir(parents=True, exist_ok=True)
             return wanted
         number = 1

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eyebright.bundle.manifest import find_bundle, read_manifest
 from eyebright.data.cache import iter_squares
 from eyebright.data.samples import SampleTable
 from eyebright.distributed.ranks import Ranks
@@ -20,6 +21,16 @@ from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 from eyebright.training.start import find_answering_device
 from eyebright.training.train import Teach
+
+
+def require_teacher(settings: Settings) -> None:
+    """Refuse a teacher that is not there, before the data are read.
+
+    Raises:
+        BundleError: there is none where the settings say, or it is damaged.
+    """
+    if settings.training.teacher:
+        read_manifest(find_bundle(Path(settings.training.teacher)), files=False)
 
 
 def teacher_of(settings: Settings, ranks: Ranks, progress: Progress) -> Teach | None:

@@ -25,6 +25,7 @@ from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare, prepare_again
 from eyebright.jobs.provenance import now
 from eyebright.jobs.state import OpenRun, RunState, clear_finished, find_state, open_run, read_state, verify_sealed
+from eyebright.jobs.teach import require_teacher
 from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
 from eyebright.settings import load_settings, override_settings, to_toml
@@ -101,6 +102,9 @@ def train(
     title = find_model(chosen.model).name
     name = describe_data(data)
     wanted = None if out is None else Path(out)
+    require_teacher(chosen)
+    if not was_restarted():
+        runs.require_free(wanted)
     with join_ranks(choose_device(chosen.training.device)) as ranks:
         before = _find_launched(wanted, f"{name}-{title}") if ranks.leads and was_restarted() else None
         before_text = ranks.share(str(before or "").encode("utf-8", "surrogateescape"))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from eyebright.data.loader import Batches
+from eyebright.errors import SettingsError
 from eyebright.models.layers import lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.training.checkpoint import Snapshot
@@ -31,6 +32,9 @@ from eyebright.training.recipes import list_sides
 from eyebright.training.step import Stepper, list_own_samples, list_part_sizes
 from eyebright.training.validation import rank_by_loss, validate
 from eyebright.training.work import Work
+
+HALVED_TO_ONE = 32
+"""Pixels that are halved five times, as VGG and ResNet do, are one pixel."""
 
 
 def train_epochs(
@@ -54,6 +58,7 @@ def train_epochs(
         )
     model, optimizer = _start_epochs(work)
     batches = _list_batches(work, taught)
+    _require_pairs(work, batches)
     window = steering.average * batches.per_epoch
     try:
         return run_loop(
@@ -82,15 +87,17 @@ def train_epochs(
         model.requires_grad_(True)
 
 
-def try_learning_rates(work: Work, head_wanted: bool) -> tuple[TriedRate, ...]:
-    """Fit the head first, if one is wanted, then take a few steps at rising rates."""
+def try_learning_rates(work: Work, head_wanted: bool, taught: NDArray[np.float32] | None) -> tuple[TriedRate, ...]:
+    """Fit the head first, if one is wanted, then take a few steps at rising rates; `taught` as in `train_epochs`."""
     if head_wanted:
         fit_head(work, None)
     model, optimizer = _start_epochs(work)
-    batches = _list_batches(work, None)
+    batches = _list_batches(work, taught)
     forever = (batch for epoch in itertools.count(1) for batch in batches.epoch(epoch))
     _train_mode(work)(model)
-    stepper = Stepper(model, _choose_objective(work, False), optimizer, _plan(work, batches), work.ranks, work.progress)
+    stepper = Stepper(
+        model, _choose_objective(work, taught is not None), optimizer, _plan(work, batches), work.ranks, work.progress
+    )
 
     def step() -> float | None:
         batch, size = next(forever)
@@ -114,6 +121,25 @@ def _start_epochs(work: Work) -> tuple[nn.Module, torch.optim.Optimizer]:
         model, kind=steering.optimiser, lr=steering.lr, weight_decay=steering.weight_decay, scales=scales
     )
     return model, optimizer
+
+
+def _require_pairs(work: Work, batches: Batches) -> None:
+    """BatchNorm learns what values have in common; a single image that is halved to a single pixel has one value.
+
+    Raises:
+        SettingsError: there would be some that are computed alone.
+    """
+    steering = work.settings.training
+    learns = not work.frozen_statistics and any(isinstance(one, nn.BatchNorm2d) for one in work.model.modules())
+    side = min(batches.sides, default=work.preprocessing.image_size)
+    fewest = len(work.train_rows) // batches.per_epoch
+    alone = min(min(list_part_sizes(size, steering.micro_batch)) for size in (fewest, fewest + 1)) < 2
+    if learns and side <= HALVED_TO_ONE and alone:
+        raise SettingsError(
+            f"{work.settings.model} learns BatchNorm's statistics, and of a single image of {side} pixels it can't: "
+            f"training.batch_size={steering.batch_size} and training.micro_batch={steering.micro_batch} leave some of "
+            f"{len(work.train_rows):,} alone; take more at once, larger images or pretrained weights"
+        )
 
 
 def _list_batches(work: Work, taught: NDArray[np.float32] | None) -> Batches:

@@ -156,13 +156,14 @@ def find_learning_rate(
     table: SampleTable,
     settings: Settings,
     *,
+    teach: Teach | None = None,
     digests: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> tuple[TriedRate, ...]:
     """What a few steps at rising learning rates do to the loss of the network that `train` would train.
 
     Args:
-        table, settings, digests, progress: see `train`.
+        table, settings, teach, digests, progress: see `train`.
 
     Raises:
         SettingsError: these settings train nothing but a head, which has no learning rate.
@@ -176,7 +177,8 @@ def find_learning_rate(
                 f"--effort {settings.effort} fits only a head on the pretrained network, which has no learning rate; "
                 "look for one with --effort standard or best"
             )
-        return try_learning_rates(ready.work, ready.head_wanted)
+        taught = None if teach is None else teach(ready.table)
+        return try_learning_rates(ready.work, ready.head_wanted, taught)
 
 
 @contextmanager
