@@ -12,7 +12,7 @@ from eyebright.errors import EyebrightError
 T = TypeVar("T")
 
 _SIGNS = (
-    *("can't allocate memory", "out of memory", "not enough memory"),
+    *("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory"),
     # oneDNN, of a convolution's scratch space.
     *("could not create a primitive", "could not create a memory"),
     # A GPU's libraries find no room for what they work with.

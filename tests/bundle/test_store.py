@@ -157,3 +157,13 @@ def test_weights_of_another_network_are_refused(save: Save, bundle: Path) -> Non
     write_manifest(bundle, replace(manifest, architecture=replace(manifest.architecture, stride_in="3x3")))
     with pytest.raises(BundleError, match="can't build"):
         load_bundle(bundle)
+
+
+def test_too_little_memory_is_no_damage(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    save(tmp_path / "b", "cnn", classes=("x", "y"), width="small")
+    monkeypatch.setattr("safetensors.torch.load_file", refuse)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        load_bundle(tmp_path / "b")

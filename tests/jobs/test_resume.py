@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from eyebright.errors import CheckpointError, DataError, OutputError
+from eyebright.errors import BundleError, CheckpointError, DataError, OutputError
 from eyebright.inference.load import load
 from eyebright.jobs import runs
 from eyebright.jobs.state import LOCK, STATE, open_run, read_state
@@ -351,6 +351,20 @@ def test_a_classifier_that_was_replaced_while_a_run_rested_is_refused(photos: Pa
     given.rename(other)
     (tmp_path / "put aside").rename(given)
     assert not resume(folder).interrupted
+
+
+def test_a_teacher_that_is_gone_is_missed_only_while_something_is_left_to_learn(photos: Path, tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher"
+    train(photos, model="cnn", out=teacher, overrides=[*CNN, "training.epochs=1"])
+    settings = [*CNN, f"training.teacher={json.dumps(str(teacher))}"]
+    early, late = tmp_path / "early", tmp_path / "late"
+    train(photos, model="cnn", out=early, overrides=settings, progress=StopAt("training", 3))
+    with pytest.raises(KeyboardInterrupt):
+        train(photos, model="cnn", out=late, overrides=settings, progress=StopAt("classifying", 0))
+    shutil.rmtree(teacher)
+    assert resume(late).report is not None
+    with pytest.raises(BundleError, match=r"there is no folder .*teacher"):
+        resume(early)
 
 
 def test_test_images_that_vanished_are_no_result(photos: Path, tmp_path: Path) -> None:

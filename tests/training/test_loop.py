@@ -55,6 +55,7 @@ class Stopping(SilentProgress):
         self.stop_requested = steps == 0
         self.steps = steps
         self.warnings: list[str] = []
+        self.said: list[str] = []
         self.notes: list[str] = []
 
     def advance(self, done: int, note: str = "") -> None:
@@ -63,6 +64,9 @@ class Stopping(SilentProgress):
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 def true_loss(network: nn.Module) -> Validation:
@@ -461,11 +465,23 @@ def test_the_average_of_the_weights_is_measured_and_kept_and_training_goes_on_fr
 
 
 def test_without_progress_training_ends_early() -> None:
-    scores = [(1, 0.5), (0.8, 0.7), (0.9, 0.7), (0.9, 0.7), (0.7, 0.7), (0.6, 0.9)]
-    result, _ = run(Pixelwise(), scores=scores, plan=replace(PLAN, patience=2))
-    assert [record.number for record in result.records] == [0, 1, 2, 3]
-    assert result.kept_epoch == 1
+    scores = [(0.3, 0.5), (0.8, 0.7), (0.7, 0.7), (0.9, 0.7), (0.9, 0.7), (0.6, 0.9)]
+    progress = Stopping()
+    result, _ = run(Pixelwise(), scores=scores, plan=replace(PLAN, patience=2), progress=progress)
+    assert [record.number for record in result.records] == [0, 1, 2, 3, 4]  # how it came in counts for nothing
+    assert result.kept_epoch == 0
     assert not result.interrupted
+    assert progress.said == ["training ended after 4 of 5 epochs, the last 2 of them without a lower validation loss"]
+    never, _ = run(Pixelwise(), scores=scores)
+    assert len(never.records) == 6
+
+
+def test_patience_is_kept_where_a_run_is_gone_on_with() -> None:
+    scores = [(0.9, 0.5), (0.5, 0.7), (0.7, 0.7), (0.9, 0.7), (0.4, 0.7), (0.3, 0.9)]
+    keeper, plan = InMemory(), replace(PLAN, patience=2)
+    run(Pixelwise(), scores=scores, plan=plan, keeper=keeper, progress=Stopping(12))  # in epoch 3
+    result, _ = run(Pixelwise(), scores=[*scores[3:], *scores[:3]], plan=plan, keeper=keeper, start=keeper.load())
+    assert [record.number for record in result.records] == [0, 1, 2, 3]
 
 
 def test_dropout_depends_on_the_seed_and_not_on_what_was_drawn_before() -> None:

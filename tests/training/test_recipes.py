@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from eyebright.data.augment import FINE_TUNING, LIGHT, LIMITS
 from eyebright.settings import build_settings
 from eyebright.training.recipes import PRETRAINED, SCRATCH, list_sides, resolve
-from eyebright.training.settings import Settings
+from eyebright.training.settings import OptimiserSettings, Settings
 
 
 @pytest.mark.parametrize(
@@ -53,6 +55,7 @@ def test_what_was_said_is_left_alone() -> None:
                 "weight_decay": 0.0,
                 "label_smoothing": 0.0,
                 "average": 0.0,
+                "patience": 0,
                 "first_size": 64,
                 "last_size": 96,
                 "balance": "none",
@@ -157,3 +160,11 @@ def test_rare_classes_are_helped_only_where_they_are_rare(counts: tuple[int, ...
 def test_from_scratch_fewer_images_are_seen_more_often(effort: str, num_train: int, epochs: int) -> None:
     settings = Settings(model="cnn", effort=effort)
     assert resolve(settings, pretrained=False, short_side=32, num_train=num_train).training.epochs == epochs
+
+
+@pytest.mark.parametrize(("epochs", "patience"), [(0, 8), (60, 20), (4, 3)])
+def test_the_longest_recipe_ends_where_nothing_is_gained_any_more(epochs: int, patience: int) -> None:
+    said = Settings(effort="best", training=OptimiserSettings(epochs=epochs))
+    assert resolve(said, pretrained=True, short_side=300, num_train=2000).training.patience == patience
+    standard = resolve(replace(said, effort="standard"), pretrained=True, short_side=300, num_train=2000)
+    assert standard.training.patience == 0

@@ -25,6 +25,7 @@ from eyebright.bundle.manifest import (
 from eyebright.bundle.sealed import hash_file, new_folder, verify_files
 from eyebright.calibration.calibration import Calibration
 from eyebright.errors import BundleError, ModelError, OutputError, printable
+from eyebright.memory import is_out_of_memory
 from eyebright.models.catalog import build_model
 from eyebright.models.filling import unfilled
 from eyebright.preprocess import Preprocessing
@@ -151,5 +152,7 @@ def load_bundle(path: Path) -> LoadedBundle:
         tensors = safetensors.torch.load_file(folder / WEIGHTS)
         model.load_state_dict(tensors)
     except (safetensors.SafetensorError, RuntimeError, OSError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         raise BundleError(f"{shown}/{WEIGHTS} does not fit its manifest: {error}") from error
     return LoadedBundle(model=model.eval(), manifest=manifest)

@@ -58,8 +58,8 @@ _OUT_OF_MEMORY = "out of memory; try a smaller data.image_size or training.batch
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether torch says so, which it does in errors of no kind of their own."""
-    if "torch" not in sys.modules or not isinstance(error, RuntimeError):
+    """Whether torch or the system says so, in errors of no kind of their own."""
+    if "torch" not in sys.modules or not isinstance(error, RuntimeError | OSError):
         return False
     from eyebright.memory import is_out_of_memory
 

@@ -34,24 +34,21 @@ def require_teacher(settings: Settings) -> None:
 
 
 def teacher_of(settings: Settings, ranks: Ranks, progress: Progress) -> Teach | None:
-    """The teacher that the settings name, if any.
-
-    Raises:
-        BundleError: there is none where they say.
-    """
+    """The teacher that the settings name, if any; loaded when it is asked, which a training that is over never does."""
     if not settings.training.teacher:
         return None
     path = settings.training.teacher
-    # The network itself, not an export of it, where the pupil is trained.
-    predictor = load(Path(path), device=find_answering_device(settings, ranks))
 
     def teach(table: SampleTable) -> NDArray[np.float32]:
         """(2, N, K) logits up to a constant of each row: of every image, and of its mirror image.
 
         Raises:
+            BundleError: there is none where the settings say.
             SettingsError: the teacher knows other classes.
             KeyboardInterrupt: a stop was requested.
         """
+        # The network itself, not an export of it, where the pupil is trained.
+        predictor = load(Path(path), device=find_answering_device(settings, ranks))
         missing = [name for name in table.classes if name not in predictor.class_names]
         if missing:
             raise SettingsError(

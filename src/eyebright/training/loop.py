@@ -137,6 +137,11 @@ def run_loop(
         else:
             interrupted = not run.measure(validate, record)
     progress.finish()
+    if run.out_of_patience and state.epoch <= plan.epochs:
+        progress.say(
+            f"training ended after {state.epoch - 1} of {plan.epochs} epochs, the last {plan.patience} of them without "
+            "a lower validation loss"
+        )
     model.load_state_dict(run.everything.kept)
     return LoopResult(records=tuple(state.records), kept_epoch=state.kept_epoch, interrupted=interrupted)
 
@@ -173,8 +178,8 @@ class _Run:
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether too many epochs in a row were no better than the lowest loss before them."""
-        return 0 < self.plan.patience <= self.state.epoch - 1 - self.state.lowest_epoch
+        """Whether too many epochs in a row were no better than the best trained one before them."""
+        return 0 < self.plan.patience <= self.state.epoch - 1 - self.state.best_trained
 
     @property
     def reached_milestone(self) -> bool:
@@ -270,6 +275,9 @@ class _Run:
         state, everything = self.state, self.everything
         if not math.isfinite(measured.loss):
             return False
+        # How it came in is no measure of patience: its head was chosen on the same validation samples.
+        if state.epoch > 0 and measured.loss < state.best_trained_loss:
+            state.best_trained, state.best_trained_loss = state.epoch, measured.loss
         if everything.lowest_losses is None or measured.loss < state.lowest_loss:
             state.lowest_loss, state.lowest_epoch = measured.loss, state.epoch
             everything.lowest_losses = measured.losses

@@ -23,7 +23,7 @@ class LoopPlan:
     seed: int = 0
     """Dropout depends on it, the step and the place in the batch, and on nothing else."""
     patience: int = 0
-    """After so many epochs without a lower validation loss training ends; 0: never."""
+    """After so many epochs whose validation loss was no lower than an earlier epoch's training ends; 0: never."""
     bfloat16: bool = False
     """Whether the forward pass computes in bfloat16; weights, gradients and steps stay float32."""
     compiled: bool = False

@@ -38,6 +38,8 @@ class Recipe:
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     average: float = 0.0
+    patience: float = 0.0
+    """This share of the epochs without a lower validation loss ends training; 0: nothing does."""
     augmentation: AugmentationSettings
 
 
@@ -65,6 +67,7 @@ PRETRAINED = {
         lr=1.5e-4,
         layer_decay=0.7,
         average=1.0,
+        patience=1 / 3,
         augmentation=STRONG,
     ),
 }
@@ -78,9 +81,12 @@ SCRATCH = {
         batch_size=64,
         lr=1e-3,
         average=1.0,
+        patience=1 / 3,
         augmentation=replace(LIGHT, light=0.2, colour=0.2, erase=0.5),
     ),
 }
+SHORTEST_PATIENCE = 3
+"""In epochs: one or two that are no better mean nothing."""
 CNN_LR = 3e-3
 DEEP_LR = 2e-3
 CNN_DROPOUT = 0.3
@@ -127,9 +133,10 @@ def resolve(
         if network.dropout == -1:
             network = replace(network, dropout=DEEP_DROPOUT if network.width == "deep" else CNN_DROPOUT)
     batch_size = 32 if num_train < 1000 else recipe.batch_size
+    epochs = training.epochs or (recipe.epochs if pretrained else _choose_epochs(recipe, num_train))
     training = replace(
         training,
-        epochs=training.epochs or (recipe.epochs if pretrained else _choose_epochs(recipe, num_train)),
+        epochs=epochs,
         batch_size=training.batch_size or batch_size,
         optimiser=training.optimiser or recipe.optimiser,
         lr=training.lr or lr,
@@ -137,6 +144,7 @@ def resolve(
         weight_decay=recipe.weight_decay if training.weight_decay < 0 else training.weight_decay,
         label_smoothing=recipe.label_smoothing if training.label_smoothing < 0 else training.label_smoothing,
         average=recipe.average if training.average < 0 else training.average,
+        patience=_choose_patience(recipe, epochs) if training.patience < 0 else training.patience,
         first_size=training.first_size or _shrunk(recipe.first_size, recipe, data.image_size),
         last_size=training.last_size or _shrunk(recipe.last_size, recipe, data.image_size),
         balance=training.balance or choose_balance(class_counts),
@@ -157,6 +165,7 @@ def list_unused(given: Settings, resolved: Settings) -> list[str]:
     plain = Settings()
     names = [f"augmentation.{field.name}" for field in fields(AugmentationSettings)]
     names += [f"training.{name}" for name in ("teacher", "optimiser", "lr", "layer_decay", "weight_decay", "average")]
+    names += ["training.patience"]
     names += [f"training.{name}" for name in ("label_smoothing", "first_size", "last_size", "freeze_stages")]
     unused = [name for name in names if attrgetter(name)(given) != attrgetter(name)(plain)]
     return unused + ["training.balance"] * (given.training.balance == "sampling")
@@ -202,6 +211,10 @@ def _choose_epochs(recipe: Recipe, num_train: int) -> int:
     if times <= 1:
         return max(10, round(recipe.epochs * times))
     return max(recipe.epochs, min(round(recipe.small_epochs * times), 5 * recipe.small_epochs))
+
+
+def _choose_patience(recipe: Recipe, epochs: int) -> int:
+    return max(SHORTEST_PATIENCE, math.ceil(recipe.patience * epochs)) if recipe.patience else 0
 
 
 def choose_balance(class_counts: Sequence[int]) -> str:

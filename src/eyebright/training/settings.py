@@ -102,8 +102,8 @@ class OptimiserSettings:
     """The share of every label that is spread over all classes; -1 chooses."""
     average: float = -1.0
     """Over about how many epochs weights are averaged into those that are measured and kept; 0: none, -1 chooses."""
-    patience: int = 0
-    """After so many epochs without a lower validation loss training ends early; 0: never."""
+    patience: int = -1
+    """After so many epochs without a lower validation loss training ends early; 0: never, -1 chooses."""
     first_size: int = 0
     """S in pixels of the first epoch; it grows towards `last_size`. 0 chooses."""
     last_size: int = 0
@@ -148,7 +148,7 @@ class OptimiserSettings:
             "warmup": 0 <= self.warmup < 1,
             "label_smoothing": 0 <= self.label_smoothing < 1 or self.label_smoothing == CHOOSE,
             "average": 0 <= self.average <= 1000 or self.average == CHOOSE,
-            "patience": 0 <= self.patience <= 100_000,
+            "patience": -1 <= self.patience <= 100_000,
             "first_size": self.first_size == 0 or 8 <= self.first_size <= 1024,
             "last_size": self.last_size == 0 or 8 <= self.last_size <= 1024,
             "teacher_share": 0 <= self.teacher_share <= 1,

@@ -16,6 +16,7 @@ from eyebright.training.history import EpochRecord
 from eyebright.training.optim import WeightAverage, load_optimizer_tensors, optimizer_tensors
 
 PHASE = "epochs"
+_LOSSES = ("lowest_loss", "best_trained_loss")
 
 
 @dataclass(kw_only=True)
@@ -33,6 +34,9 @@ class LoopState:
     lowest_epoch: int = 0
     """The one of the lowest validation loss."""
     lowest_loss: float = math.inf
+    best_trained: int = 0
+    """The one of the lowest validation loss among those that were trained."""
+    best_trained_loss: float = math.inf
     kept_epoch: int = 0
     """The one whose weights are kept: that one, or a later one that is no worse as far as can be told."""
     micro_batch: int = 0
@@ -48,14 +52,15 @@ class LoopState:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; infinity is None."""
-        return {**asdict(self), "lowest_loss": self.lowest_loss if math.isfinite(self.lowest_loss) else None}
+        losses = {name: getattr(self, name) for name in _LOSSES}
+        return {**asdict(self), **{name: loss if math.isfinite(loss) else None for name, loss in losses.items()}}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LoopState:
         """What `to_json` wrote."""
         known = {field.name for field in fields(cls)}
         plain = {name: value for name, value in values.items() if name in known}
-        plain["lowest_loss"] = math.inf if plain["lowest_loss"] is None else plain["lowest_loss"]
+        plain |= {name: math.inf if plain.get(name) is None else plain[name] for name in _LOSSES}
         plain["failures"] = [Failure(**failure) for failure in plain.get("failures", [])]
         plain["records"] = [EpochRecord(**record) for record in plain["records"]]
         return cls(**plain)

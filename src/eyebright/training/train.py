@@ -122,7 +122,8 @@ def train(
     with _working(settings, ranks) as device:
         ready = _set_up(table, settings, device, keeper or InMemory(), ranks, watch or Watch(), digests, progress)
         work = ready.work
-        taught = None if teach is None else teach(ready.table)
+        is_over = ready.snapshot is not None and ready.snapshot.phase == "done"
+        taught = None if teach is None or is_over else teach(ready.table)
         held_out = diverged = None
         try:
             history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
