@@ -125,7 +125,7 @@ class Stepper:
         loss = total.finish()
         length = nn.utils.clip_grad_norm_(self._model.parameters(), CLIP)
         # Asked for once, when all is under way: each time, a GPU's queue runs empty.
-        mean_loss, how_long = torch.stack([loss.to(length.device), length.double()]).tolist()
+        mean_loss, how_long = torch.stack([loss.to(length.device), length.to(loss.dtype)]).tolist()
         return mean_loss, how_long
 
     def _say_fewer(self, micro_batch: int) -> None:
@@ -163,7 +163,7 @@ class _Total:
 
     def add(self, loss: Tensor, weight: float) -> None:
         """A part's loss and the statistics that it came to; its gradients were added by `backward`."""
-        found = [loss.double(), *(tensor * weight for tensor in self._statistics)]
+        found = [loss.to(_widest(loss.device)), *(tensor * weight for tensor in self._statistics)]
         self._beside = [one + other for one, other in zip(self._beside, found, strict=True)] if self._beside else found
         self._rewind()
 
@@ -189,7 +189,8 @@ class _Total:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         if not self._beside:
-            zero = torch.zeros((), dtype=torch.float64, device=self._trained[0].device)
+            device = self._trained[0].device
+            zero = torch.zeros((), dtype=_widest(device), device=device)
             self._beside = [zero, *(torch.zeros_like(tensor) for tensor in self._statistics)]
         return [*(parameter.grad for parameter in self._trained if parameter.grad is not None), *self._beside]
 
@@ -205,6 +206,11 @@ class _Total:
     def _rewind(self) -> None:
         for tensor, before in zip(self._statistics, self._before, strict=True):
             tensor.copy_(before)
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    """float64, which Apple's GPUs do not have."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _seed(*parts: int) -> int:
