@@ -193,24 +193,28 @@ def test_a_reader_of_its_messages_that_goes_away_ends_no_training(photos: Path, 
     assert json.loads((tmp_path / "r" / "run.json").read_text())["state"] == "finished"
 
 
-def test_a_stop_before_there_is_a_network_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("stage", "keeps"), [("reading images", False), ("classifying", True)])
+def test_a_stop_outside_training_says_how_to_go_on_if_anything_is_kept(
+    photos: Path, tmp_path: Path, stage: str, keeps: bool
+) -> None:
     stopping = (
         "import os, signal\n"
         "from eyebright.cli import terminal\n"
         "start = terminal.TerminalProgress.start\n"
         "def stop(self, stage, total):\n"
         "    start(self, stage, total)\n"
-        "    if stage == 'classifying':\n"
+        f"    if stage == '{stage}':\n"
         "        os.kill(os.getpid(), signal.SIGTERM)\n"
         "terminal.TerminalProgress.start = stop\n"
         "from eyebright.cli.main import main\n"
         "main()\n"
     )
     (tmp_path / "stopping.py").write_text(stopping)
-    command = [sys.executable, "stopping.py", "train", str(photos), "--model", "cnn", "--out", "r", *QUICK]
+    command = [sys.executable, "stopping.py", "train", str(photos), "--model", "cnn", "--out", "my run", *QUICK]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 130, done.stderr
-    assert "go on with: eyebright train --resume r" in done.stderr
+    assert ("go on with: eyebright train --resume 'my run'" in done.stderr) == keeps
+    assert (tmp_path / "my run").exists() == keeps
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")

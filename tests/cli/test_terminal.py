@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from eyebright.cli import terminal
@@ -33,3 +36,20 @@ def test_where_there_is_no_standard_error_nothing_is_told(monkeypatch: pytest.Mo
     progress.warn("odd")
     progress.finish()
     terminal.print_error("wrong")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_under_nohup_a_closed_terminal_stops_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminal.terminal_progress() as progress:
+            signal.raise_signal(signal.SIGHUP)
+            assert not progress.stop_requested
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with terminal.terminal_progress() as progress:
+            signal.raise_signal(signal.SIGHUP)
+            assert progress.stop_requested
+            signal.raise_signal(signal.SIGHUP)  # no second request
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -70,6 +70,15 @@ with join_ranks("cpu") as ranks:
     ranks.add(tensors)
     assert tensors[0].tolist() == [[sum(range(ranks.size))] * 2] * 3
     assert tensors[1].tolist() == [ranks.size * i for i in range(5)]
+    found = [torch.randn(5, 4, generator=torch.Generator().manual_seed(rank)) for rank in range(ranks.size)]
+    added = [found[ranks.rank].clone(), found[ranks.rank].t()[1:].contiguous().double(), torch.empty(0)]
+    ranks.add(added)
+    if ranks.adds_in_pairs:
+        while len(found) > 1:
+            found = [one + other for one, other in zip(found[::2], found[1::2])]
+        assert torch.equal(added[0], found[0])
+    torch.testing.assert_close(added[1], added[0].t()[1:].double())
+    assert ranks.lowest(7 - ranks.rank) == 8 - ranks.size
     assert ranks.share(b"from the first" if ranks.leads else None) == b"from the first"
     assert ranks.share(str(ranks.rank).encode(), source=ranks.size - 1) == str(ranks.size - 1).encode()
     weights = [torch.full((2, 2), float(ranks.rank)), torch.tensor(ranks.rank)]
@@ -211,6 +220,41 @@ def test_what_two_began_one_ends_as_if_alone_and_four_say_that_two_of_them_idle(
     assert four.returncode == 0, four.stderr
     assert "2 of 4 processes have nothing to do" in " ".join(four.stderr.split())
     assert_same(tmp_path / "four", tmp_path / "one")
+
+
+DIVERGES = """
+import math, os, sys, time
+from eyebright.cli.main import main
+from eyebright.jobs import fit
+from eyebright.training.step import Stepper
+
+write = fit.write_divergence
+
+
+def write_slowly(*arguments):
+    time.sleep(3)
+    return write(*arguments)
+
+
+fit.write_divergence = write_slowly
+Stepper.add_gradients = lambda *_: (math.nan, math.nan)
+main()
+"""
+
+
+def test_what_diverges_is_written_down_by_the_first_before_the_others_leave_and_is_not_begun_anew(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "diverges.py").write_text(DIVERGES)
+    done = torchrun(2, "--max-restarts=1", "diverges.py", "train", photos, *FEW, "--out", "r", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "Where it failed, and with which images: r/diverged.html" in " ".join(done.stderr.split())
+    assert "Stopping after this step" not in done.stderr
+    state = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert state["state"] == "failed"
+    assert state["starts"] == 1
+    assert (tmp_path / "r" / "diverged.html").is_file()
+    assert (tmp_path / "r" / "bundle" / "manifest.json").is_file()
 
 
 KILLED = """

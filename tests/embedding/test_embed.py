@@ -73,8 +73,7 @@ def test_where_memory_runs_out_fewer_images_are_looked_at_at_once_and_that_is_sa
     heard, most = Heard(), 3
     found = embed(model, squares, np.arange(11), PREPROCESSING, batch_size=8, progress=heard)
     np.testing.assert_allclose(found, expected, rtol=1e-2, atol=1e-3)
-    words = "out of memory: on with {} images at once instead of {}"
-    assert heard.said == [words.format(4, 8), words.format(2, 4)]
+    assert heard.said == [f"out of memory: on with {size} images at once" for size in (4, 2)]
     most = 0
     with pytest.raises(TooLittleMemoryError):
         embed(model, squares, np.arange(11), PREPROCESSING, batch_size=8)

@@ -137,3 +137,12 @@ def test_what_can_not_be_divided_is_told_before_anything_is_trained(photos: Path
     with pytest.raises(DataError, match='the class "red"'):
         compare(lone, models=["cnn"], out=tmp_path / "c", folds=3)
     assert not (tmp_path / "c").exists()
+
+
+def test_that_rare_classes_count_more_is_said_of_folds_too() -> None:
+    labels = np.array([0] * 120 + [1] * 8)
+    images = np.random.default_rng(0).integers(0, 255, (128, 16, 16, 3), dtype=np.uint8)
+    parts = prepare_folds((images, labels), Settings(), 2, SilentProgress())
+    for part in parts:
+        (note,) = [text for text in part.table.notes if "rare classes" in text]
+        assert note.startswith("0 has ")

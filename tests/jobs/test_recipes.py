@@ -212,6 +212,11 @@ def test_a_run_of_mlflow_is_gone_on_with(photos: Path, tmp_path: Path, monkeypat
     assert begun == [{"run_name": "r"}, {"run_id": "seven"}]
     assert len(set(logged)) == len(logged)
     assert [step for name, step in logged if name == "epochs/val_loss"] == [0, 1, 2]
+    scratch = ["network.weights=none", "data.image_size=32", "training.batch_size=1", "training.mlflow=true"]
+    with pytest.raises(SettingsError, match="learns BatchNorm's statistics"):
+        train(photos, model="resnet18", out=tmp_path / "t", overrides=scratch)
+    assert not (tmp_path / "t").exists()
+    begun.pop()
     (tmp_path / "s" / "mlflow.txt").write_text("gone\n")
     logged.clear()
     resume(tmp_path / "s")

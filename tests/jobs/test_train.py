@@ -359,6 +359,20 @@ def test_what_can_be_refused_at_once_is(photos: Path, tmp_path: Path) -> None:
             call(photos, overrides=["training.teacher=nowhere"], progress=Unasked())
 
 
+def test_a_folder_that_can_not_be_looked_into_is_no_bug(photos: Path) -> None:
+    with pytest.raises(OutputError, match="can't be made: File name too long; choose another --out"):
+        train(photos, out="a" * 300, progress=Unasked())
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes"),
+    [("resnet18", "training.batch_size=40"), ("vgg11_bn", "training.batch_size=1")],
+)
+def test_batchnorm_learns_of_pairs_or_of_several_pixels(photos: Path, tmp_path: Path, model: str, sizes: str) -> None:
+    scratch = ["network.weights=none", "training.epochs=1", "data.image_size=32", sizes, "training.micro_batch=2"]
+    assert train(photos, model=model, out=tmp_path / "r", overrides=scratch).report is not None
+
+
 def test_batchnorm_can_not_learn_of_one_image_of_one_pixel(photos: Path, tmp_path: Path) -> None:
     scratch = ["network.weights=none", "training.epochs=1", "data.image_size=32", "training.batch_size=1"]
     with pytest.raises(

@@ -432,7 +432,7 @@ def test_when_memory_runs_out_fewer_images_run_at_once_and_the_step_is_the_same(
     little, warnings, result = train(2)
     assert none == []
     assert len(warnings) == 2  # from 8 to 4 to 2, once
-    assert "on with 2 images at once instead of 4" in warnings[1]
+    assert "on with 2 images at once" in warnings[1]
     torch.testing.assert_close(little, plenty)
     assert not result.interrupted
     with pytest.raises(TooLittleMemoryError, match="out of memory with a single image"):
@@ -482,6 +482,19 @@ def test_patience_is_kept_where_a_run_is_gone_on_with() -> None:
     run(Pixelwise(), scores=scores, plan=plan, keeper=keeper, progress=Stopping(12))  # in epoch 3
     result, _ = run(Pixelwise(), scores=[*scores[3:], *scores[:3]], plan=plan, keeper=keeper, start=keeper.load())
     assert [record.number for record in result.records] == [0, 1, 2, 3]
+
+
+def test_a_snapshot_from_before_patience_was_kept_knows_its_best_epoch() -> None:
+    scores = [(0.9, 0.5), (0.5, 0.7), (0.4, 0.7), (0.3, 0.7), (0.2, 0.7), (0.1, 0.9)]
+    keeper, plan = InMemory(), replace(PLAN, patience=2)
+    run(Pixelwise(), scores=scores, plan=plan, keeper=keeper, progress=Stopping(17))  # in epoch 4
+    start = keeper.load()
+    assert start is not None
+    older = {name: value for name, value in start.state.items() if not name.startswith("best_trained")}
+    del older["failures"]
+    old = replace(start, state=older)
+    result, _ = run(Pixelwise(), scores=[*scores[4:], *scores[:4]], plan=plan, start=old)
+    assert [record.number for record in result.records] == [0, 1, 2, 3, 4, 5]
 
 
 def test_dropout_depends_on_the_seed_and_not_on_what_was_drawn_before() -> None:

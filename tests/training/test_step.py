@@ -17,7 +17,7 @@ from eyebright.training.plan import LoopPlan
 from eyebright.training.step import Stepper, list_own_samples, list_part_sizes
 
 PLAN = LoopPlan(epochs=1, batches_per_epoch=1, samples_per_epoch=1, highest_lr=0.1, warmup=0, micro_batch=4, seed=3)
-SIZES = [1, 2, 3, 7, 8, 13, 16, 19, 31, 32]
+SIZES = [1, 2, 3, 7, 8, 13, 16, 19, 31, 32, 44, 52, 71]  # of 1 to 18 parts
 
 
 def network(*, norm: bool = True, dropout: float = 0.3) -> nn.Sequential:

@@ -42,8 +42,18 @@ class Ranks:
         return self.device == "cpu" and self.size.bit_count() == 1
 
     def share_of(self, count: int) -> range:
-        """This rank's run of neighbours among so many; the shares of all ranks, in order, are the whole."""
-        return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+        """This rank's run of neighbours among so many; the shares of all ranks, in order, are the whole.
+
+        Of two, four, eight … ranks they come of halving, so that what one process adds up by halves is the same sum.
+        """
+        if self.size.bit_count() != 1:
+            return range(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+        start, stop, ranks = 0, count, self.size
+        while ranks > 1:
+            ranks //= 2
+            middle = start + (stop - start) // 2
+            start, stop = (middle, stop) if self.rank & ranks else (start, middle)
+        return range(start, stop)
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
         """Each flag, true if it is so on any rank. All ranks must call this together, as everything below."""

@@ -90,7 +90,7 @@ def embed(
         return np.concatenate(found)
 
     def say_fewer(size: int) -> None:
-        progress.warn(f"out of memory: on with {size} images at once instead of {2 * size}")
+        progress.warn(f"out of memory: on with {size} image{'s' * (size > 1)} at once")
 
     progress.start("looking at the images", len(rows))
     with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bfloat16):

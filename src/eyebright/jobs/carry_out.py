@@ -26,15 +26,19 @@ from eyebright.training.settings import Settings
 from eyebright.writing import write_text
 
 
-def trial_settings(path: Path, settings: Settings, ranks: Ranks) -> Settings:
+def trial_settings(path: Path, settings: Settings, ranks: Ranks, progress: Progress) -> Settings:
     """The settings of a training, the same on all ranks: as an earlier start has resolved them, or as given."""
     text = b""
     if ranks.leads:
         before = read_state(path)
         if before is not None:
             verify_sealed(path, before)
-        text = to_toml(settings if before is None else settings_of(path, before)).encode()
-    return load_settings(Settings, text=ranks.share(text).decode())
+            settings = settings_of(path, before)
+        text = json.dumps([to_toml(settings), {} if before is None else dict(before.conditions)]).encode()
+    shared, conditions = json.loads(ranks.share(text))
+    settings = load_settings(Settings, text=shared)
+    compare_conditions(conditions, settings, ranks, progress)
+    return settings
 
 
 def train_trial(
@@ -60,7 +64,6 @@ def train_trial(
 
     before = read_state(path)
     if before is not None:
-        compare_conditions(before.conditions, settings, ranks, progress)
         with open_run(path, _started_again(before)) as run:
             return fit_network(prepared, settings, run, ranks, progress, report=report)
     about = RunState(

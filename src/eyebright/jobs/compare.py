@@ -225,7 +225,9 @@ def _carry_out(
             if ranks.leads:
                 found[trial.name] = read_contestant(folder / trial.name)
             continue
-        settings = trial_settings(folder / trial.name, replace(chosen, model=trial.model, seed=trial.seed), ranks)
+        settings = trial_settings(
+            folder / trial.name, replace(chosen, model=trial.model, seed=trial.seed), ranks, progress
+        )
         if not ranks.leads:
             fit_network(parts[trial.part], settings, None, ranks, progress)
             continue

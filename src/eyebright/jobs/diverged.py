@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from eyebright.data.samples import SampleTable
+from eyebright.distributed.launch import was_restarted
 from eyebright.evaluation.mistakes import read_or_none
 from eyebright.jobs.given import image_reader
 from eyebright.page import markup
@@ -60,6 +61,16 @@ def write_divergence(
     return folder / PAGE
 
 
+def refuse_diverged(folder: Path) -> None:
+    """torchrun starts again what has diverged; it would do so once more.
+
+    Raises:
+        DivergedError: as it was.
+    """
+    if was_restarted() and (folder / VALUES).is_file():
+        raise DivergedError(json.loads((folder / VALUES).read_text(encoding="utf-8"))["message"])
+
+
 def remove_divergence(folder: Path) -> None:
     """Take away what an earlier start has left, where all went well after it."""
     for name in (PAGE, VALUES):
@@ -74,8 +85,12 @@ def _table(label: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> s
 
 
 def _failures(failures: Sequence[Failure]) -> str:
-    rows = [[f"{one.epoch}", f"{one.batch + 1}", f"{one.step:,}", f"{one.highest_lr:g}"] for one in failures]
-    same = len({(one.epoch, one.batch) for one in failures}) == 1 and len(failures) > 1
+    batches = ["" if one.batch is None else f"{one.batch + 1}" for one in failures]
+    rows = [
+        [f"{one.epoch}", batch, f"{one.step:,}", f"{one.highest_lr:g}"]
+        for one, batch in zip(failures, batches, strict=True)
+    ]
+    same = len({(one.epoch, one.batch) for one in failures}) == 1 and failures[0].batch is not None
     words = (
         "Always at the same batch, whatever the learning rate: look at its images below."
         if same

@@ -16,6 +16,7 @@ from eyebright.calibration.calibrate import calibrate
 from eyebright.calibration.calibration import Calibration
 from eyebright.checking.decisions import write_decisions
 from eyebright.data.samples import SPLITS
+from eyebright.distributed.launch import was_restarted
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import DataError, printable
 from eyebright.evaluation.label_sets_compare import AnyContestant
@@ -89,6 +90,8 @@ def fit_network(
             write_text(run.folder / runs.DECISIONS, write_decisions(prepared.decided.decisions))
         interval = settings.training.checkpoint_seconds
         remove_half_saved(run.folder / runs.BUNDLE)
+        if not was_restarted():
+            remove_divergence(run.folder)
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
         watch = _Watcher(run, settings, progress)
     with nullcontext() if watch is None else watch, watch_memory() as training_memory:
@@ -113,6 +116,7 @@ def fit_network(
         if run is not None:
             page = write_divergence(run.folder, trained.diverged, table, trained.history, run.state.command)
             trained.diverged.message += f". Where it failed, and with which images: {printable(str(page))}"
+        ranks.any(False)  # when one leaves, torchrun ends the others: none may before all that is written down
         raise trained.diverged
     if trained.interrupted:
         if run is not None:
@@ -162,7 +166,7 @@ class _Watcher:
         self._writer = HistoryWriter(
             folder / runs.HISTORY,
             tensorboard=folder / "tensorboard" if settings.training.tensorboard else None,
-            mlflow=settings.training.mlflow,
+            mlflow=folder / runs.MLFLOW if settings.training.mlflow else None,
             warn=progress.warn,
         )
 

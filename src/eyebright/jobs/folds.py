@@ -20,7 +20,7 @@ from eyebright.evaluation.evaluate import SamplePredictor, evaluate
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.predictor import SamplePredictions
 from eyebright.jobs.given import Data
-from eyebright.jobs.prepare import Prepared, group_near_duplicates, read_decided
+from eyebright.jobs.prepare import Prepared, group_near_duplicates, note_balance, read_decided
 from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 
@@ -74,7 +74,9 @@ def prepare_folds(
             digests=read.digests,
             together=groups,
         )
-        parts.append(replace(read, table=replace(part, notes=notes)))
+        parts.append(replace(read, table=part))
+    notes += tuple(note_balance(parts[0].table, settings))  # the folds are much alike
+    parts = [replace(part, table=replace(part.table, notes=notes)) for part in parts]
     sizes = np.bincount(fold_of, minlength=count)
     progress.say(
         f"{len(table):,} images of {len(table.classes):,} classes in {count} folds of {sizes.min():,} to "

@@ -55,7 +55,7 @@ def prepare(
         digests=read.digests,
         together=group_near_duplicates(table, read.digests, settings, progress),
     )
-    table = replace(table, notes=(*table.notes, *_note_balance(table, settings)))
+    table = replace(table, notes=(*table.notes, *note_balance(table, settings)))
     counts = ", ".join(f"{len(table.rows(split)):,} {split}" for split in SPLITS)
     progress.say(f"{len(table):,} images of {len(table.classes):,} classes: {counts}")
     for note in table.notes:
@@ -65,7 +65,7 @@ def prepare(
     return replace(read, table=table)
 
 
-def _note_balance(table: SampleTable, settings: Settings) -> list[str]:
+def note_balance(table: SampleTable, settings: Settings) -> list[str]:
     """That rare classes will count more, if nobody has asked for that and it is so."""
     counts = {name: count for name, count in table.split("train").counts().items() if count}
     if settings.training.balance or choose_balance(list(counts.values())) == "none":

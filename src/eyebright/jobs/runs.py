@@ -28,6 +28,7 @@ SETTINGS = "settings.toml"
 SAMPLES = "samples.csv"
 DECISIONS = "decisions.csv"
 HISTORY = "history.jsonl"
+MLFLOW = "mlflow.txt"
 CHECKPOINTS = "checkpoints"
 BUNDLE = "bundle"
 REPORT_JSON = "report.json"
@@ -38,13 +39,14 @@ def require_free(wanted: Path | None) -> None:
     """Refuse a folder that holds something, before hours are spent on what should go into it.
 
     Raises:
-        OutputError: it exists and is not empty.
+        OutputError: it exists and is not empty, or can't be looked into.
     """
-    if wanted is not None and wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
-        raise OutputError(
-            f"{printable(str(wanted))} exists already and nothing is ever overwritten; "
-            "give another --out, or remove it first"
-        )
+    with _making(wanted):
+        if wanted is not None and wanted.exists() and (not wanted.is_dir() or any(wanted.iterdir())):
+            raise OutputError(
+                f"{printable(str(wanted))} exists already and nothing is ever overwritten; "
+                "give another --out, or remove it first"
+            )
 
 
 def create_folder(wanted: Path | None, name: str) -> Path:
@@ -53,9 +55,9 @@ def create_folder(wanted: Path | None, name: str) -> Path:
     Raises:
         OutputError: it exists and is not empty, or can't be made.
     """
-    try:
+    require_free(wanted)
+    with _making(wanted):
         if wanted is not None:
-            require_free(wanted)
             wanted.mkdir(parents=True, exist_ok=True)
             return wanted
         number = 1
@@ -66,6 +68,12 @@ def create_folder(wanted: Path | None, name: str) -> Path:
                 return folder
             except FileExistsError:
                 number += 1
+
+
+@contextmanager
+def _making(wanted: Path | None) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(
             f"{printable(str(wanted or 'runs'))} can't be made: {error.strerror or error}; choose another --out"

@@ -17,7 +17,7 @@ from typing import Any, final
 from eyebright.bundle.sealed import hash_file
 from eyebright.errors import CheckpointError, EyebrightError, OutputError, printable
 from eyebright.jobs.provenance import now
-from eyebright.jobs.runs import BUNDLE, CHECKPOINTS, DECISIONS, HISTORY, SAMPLES, SETTINGS
+from eyebright.jobs.runs import BUNDLE, CHECKPOINTS, DECISIONS, HISTORY, MLFLOW, SAMPLES, SETTINGS
 from eyebright.locking import is_locked, locked
 from eyebright.writing import write_text
 
@@ -193,7 +193,7 @@ def _forget_if_empty(run: OpenRun) -> None:
     """Leave no folder of a run that came to an end before it had anything to keep."""
     if run.state.starts > 1 or (run.folder / CHECKPOINTS).exists() or (run.folder / BUNDLE).exists():
         return
-    for name in (STATE, SAMPLES, DECISIONS, SETTINGS, HISTORY):
+    for name in (STATE, SAMPLES, DECISIONS, SETTINGS, HISTORY, MLFLOW):
         with suppress(OSError):
             (run.folder / name).unlink(missing_ok=True)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from eyebright.inference.load import load
 from eyebright.inference.predictor import Predictor
 from eyebright.jobs import runs
 from eyebright.jobs.conditions import compare_conditions, note_conditions
+from eyebright.jobs.diverged import refuse_diverged
 from eyebright.jobs.fit import fit_network
 from eyebright.jobs.given import Data, describe_data
 from eyebright.jobs.measure import build_comparison, write_report
@@ -116,7 +118,11 @@ def train(
             return Run(Path(), None)
         prepared = _tell_what_was_seen(prepared, chosen, progress)
         about = describe_run(data, prepared, replace(chosen, model=title), command, ranks)
-        with runs.new_folder(wanted, f"{name}-{title}") as folder, open_run(folder, about) as run:
+        with (
+            runs.new_folder(wanted, f"{name}-{title}") as folder,
+            _telling_how_to_go_on(folder, progress),
+            open_run(folder, about) as run,
+        ):
             return _carry_out(run, prepared, chosen, ranks, progress)
 
 
@@ -227,6 +233,7 @@ def settings_begun_in(settings: Settings, folder: str) -> Settings:
 
 def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress: Progress) -> Run:
     state = state_of(folder)
+    refuse_diverged(folder)
     verify_sealed(folder, state)
     settings = settings_of(folder, state)
     compare_conditions(state.conditions, settings, ranks, progress)
@@ -244,9 +251,20 @@ def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress
     again = replace(
         state, starts=state.starts + 1, command=command or state.command, launched=started_by() or state.launched
     )
-    with open_run(folder, again) as run:
+    with _telling_how_to_go_on(folder, progress), open_run(folder, again) as run:
         progress.say(f"going on with {printable(str(folder))}")
         return _carry_out(run, prepared, settings, ranks, progress)
+
+
+@contextmanager
+def _telling_how_to_go_on(folder: Path, progress: Progress) -> Iterator[None]:
+    """Where a stop comes before there is a network, but after something worth keeping."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if read_state(folder) is not None:
+            progress.say(f"What there is is kept; go on with: eyebright train --resume {shlex.quote(str(folder))}")
+        raise
 
 
 def _carry_out(run: OpenRun, prepared: Prepared, settings: Settings, ranks: Ranks, progress: Progress) -> Run:
@@ -256,11 +274,7 @@ def _carry_out(run: OpenRun, prepared: Prepared, settings: Settings, ranks: Rank
         comparison = replace(comparison, notes=state.notes)
         write_report(run.folder, comparison, prepared.table, of_run=True)
 
-    try:
-        contestant = fit_network(prepared, settings, run, ranks, progress, report=report)
-    except KeyboardInterrupt:
-        progress.say(f"What there is is kept; go on with: eyebright train --resume {printable(str(run.folder))}")
-        raise
+    contestant = fit_network(prepared, settings, run, ranks, progress, report=report)
     return Run(run.folder, contestant, interrupted=contestant is None)
 
 

@@ -15,8 +15,8 @@ class Failure:
     """A step whose loss, gradient or weights were no numbers."""
 
     epoch: int
-    batch: int
-    """Its number in the epoch, from 0."""
+    batch: int | None
+    """Its number in the epoch, from 0; None where the weights were found to be no numbers before it."""
     step: int
     """Its number in all, from 0."""
     highest_lr: float

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import nn
 
 from eyebright.data.loader import Batches
 from eyebright.errors import SettingsError
+from eyebright.memory import TooLittleMemoryError
 from eyebright.models.layers import lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.training.checkpoint import Snapshot
@@ -33,9 +35,6 @@ from eyebright.training.step import Stepper, list_own_samples, list_part_sizes
 from eyebright.training.validation import rank_by_loss, validate
 from eyebright.training.work import Work
 
-HALVED_TO_ONE = 32
-"""Pixels that are halved five times, as VGG and ResNet do, are one pixel."""
-
 
 def train_epochs(
     work: Work, snapshot: Snapshot | None, earlier: Sequence[EpochRecord], taught: NDArray[np.float32] | None
@@ -49,16 +48,10 @@ def train_epochs(
         taught: (2, N, K) what a teacher says of each image and its mirror image, if there is one.
     """
     steering = work.settings.training
-    parts = len(list_part_sizes(steering.batch_size, steering.micro_batch))
-    if parts < work.ranks.size:
-        work.progress.warn(
-            f"{work.ranks.size - parts} of {work.ranks.size} processes have nothing to do while the network is "
-            f"trained: a step's {steering.batch_size} images are computed in {parts} parts of {steering.micro_batch} "
-            "(training.micro_batch), as this run began"
-        )
     model, optimizer = _start_epochs(work)
     batches = _list_batches(work, taught)
     _require_pairs(work, batches)
+    _say_who_idles(work, batches)
     window = steering.average * batches.per_epoch
     try:
         return run_loop(
@@ -81,7 +74,9 @@ def train_epochs(
     except DivergedError as error:
         last = error.failures[-1]
         error.history = (*earlier, *error.history)
-        error.suspects = rank_by_loss(model, work, batches.rows_of(last.epoch, last.batch))
+        if last.batch is not None and work.ranks.leads:
+            with suppress(TooLittleMemoryError):  # they are not worth losing the rest for
+                error.suspects = rank_by_loss(model, work, batches.rows_of(last.epoch, last.batch))
         raise
     finally:
         model.requires_grad_(True)
@@ -123,20 +118,35 @@ def _start_epochs(work: Work) -> tuple[nn.Module, torch.optim.Optimizer]:
     return model, optimizer
 
 
+def _say_who_idles(work: Work, batches: Batches) -> None:
+    """Say so if a batch has fewer parts than there are processes."""
+    most, micro_batch = -(-len(work.train_rows) // batches.per_epoch), work.settings.training.micro_batch
+    parts = len(list_part_sizes(most, micro_batch))
+    if idle := max(0, work.ranks.size - parts):
+        work.progress.warn(
+            f"{idle} of {work.ranks.size} processes have nothing to do while the network is trained: a batch of {most} "
+            f"has {parts} part{'s' * (parts > 1)} (training.micro_batch={micro_batch}); a new run with a lower one "
+            "employs all"
+        )
+
+
 def _require_pairs(work: Work, batches: Batches) -> None:
-    """BatchNorm learns what values have in common; a single image that is halved to a single pixel has one value.
+    """BatchNorm learns what values have in common; a single image that is shrunk to a single pixel has one value.
 
     Raises:
         SettingsError: there would be some that are computed alone.
     """
-    steering = work.settings.training
-    learns = not work.frozen_statistics and any(isinstance(one, nn.BatchNorm2d) for one in work.model.modules())
+    steering, model = work.settings.training, work.settings.model
+    if work.frozen_statistics or not any(isinstance(one, nn.BatchNorm2d) for one in work.model.modules()):
+        return
     side = min(batches.sides, default=work.preprocessing.image_size)
-    fewest = len(work.train_rows) // batches.per_epoch
-    alone = min(min(list_part_sizes(size, steering.micro_batch)) for size in (fewest, fewest + 1)) < 2
-    if learns and side <= HALVED_TO_ONE and alone:
+    # ResNet's last BatchNorm follows five halvings, that of VGG four, and each of them drops a rest.
+    deepest = side // 16 if model.startswith("vgg") else -(-side // 32)
+    fewest, rest = divmod(len(work.train_rows), batches.per_epoch)
+    sizes = (fewest, fewest + 1) if rest else (fewest,)
+    if deepest == 1 and min(min(list_part_sizes(size, steering.micro_batch)) for size in sizes) == 1:
         raise SettingsError(
-            f"{work.settings.model} learns BatchNorm's statistics, and of a single image of {side} pixels it can't: "
+            f"{model} learns BatchNorm's statistics, and of a single image of {side} pixels it can't: "
             f"training.batch_size={steering.batch_size} and training.micro_batch={steering.micro_batch} leave some of "
             f"{len(work.train_rows):,} alone; take more at once, larger images or pretrained weights"
         )

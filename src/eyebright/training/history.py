@@ -13,9 +13,6 @@ from typing import Protocol, final
 from eyebright.errors import MissingExtraError, SettingsError, printable
 from eyebright.writing import whole, write_text
 
-MLFLOW = "mlflow.txt"
-"""Beside the history: which of MLflow's runs it goes to."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
@@ -74,7 +71,8 @@ class HistoryWriter:
     Args:
         path: the file.
         tensorboard: a folder for TensorBoard's event files; None: not wanted.
-        mlflow: whether to log a run with MLflow: to where $MLFLOW_TRACKING_URI says, by default a folder `mlruns` here.
+        mlflow: a file that keeps which run of MLflow the results go to, where $MLFLOW_TRACKING_URI says, by default in
+            a folder `mlruns` here. None: not wanted.
         warn: told if a listener failed.
 
     Raises:
@@ -87,7 +85,7 @@ class HistoryWriter:
         path: Path,
         *,
         tensorboard: Path | None = None,
-        mlflow: bool = False,
+        mlflow: Path | None = None,
         warn: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._path = path
@@ -98,8 +96,8 @@ class HistoryWriter:
         """How many records a listener heard from an earlier start."""
         if tensorboard is not None:
             self._listeners["TensorBoard"] = _Board(tensorboard)
-        if mlflow:
-            self._listeners["MLflow"] = told = _Mlflow(path.with_name(MLFLOW))
+        if mlflow is not None:
+            self._listeners["MLflow"] = told = _Mlflow(mlflow)
             if told.goes_on and path.is_file():
                 self._skipped["MLflow"] = len(read_history(path))
 

@@ -109,12 +109,12 @@ def run_loop(
     interrupted = state.epoch == 0 and not run.measure(validate, record)
     while not interrupted and state.epoch <= plan.epochs and not run.out_of_patience:
         if run.reached_milestone and not run.save(milestone=True):
-            state = run.roll_back()
+            state = run.roll_back(None)
         set_train_mode(model)
         for batch, size in batches(state.epoch, state.batch):
             stop, due = run.ranks.any(progress.stop_requested, run.ranks.leads and keeper.due)
             if (stop or due) and not run.save():
-                state = run.roll_back()
+                state = run.roll_back(None)
                 break
             if stop:
                 interrupted = True
@@ -125,7 +125,7 @@ def run_loop(
             loss, length = stepper.add_gradients(batch, size)
             state.micro_batch = stepper.micro_batch
             if not math.isfinite(length):
-                state = run.roll_back()
+                state = run.roll_back(state.batch)
                 break
             optimizer.step()
             state.step += 1
@@ -212,16 +212,17 @@ class _Run:
         self._stepped = time.monotonic()
         return not broken
 
-    def roll_back(self) -> LoopState:
+    def roll_back(self, batch: int | None) -> LoopState:
         """Everything as it was at the last milestone, to be gone on from at a lower learning rate.
+
+        Args:
+            batch: that failed; None where the weights did.
 
         Raises:
             DivergedError: once too often; the model is left with the weights of the epoch that was kept.
         """
         state, highest = self.state, self.plan.highest_lr
-        failure = Failure(
-            epoch=state.epoch, batch=state.batch, step=state.step, highest_lr=highest * SLOWER**state.rollbacks
-        )
+        failure = Failure(epoch=state.epoch, batch=batch, step=state.step, highest_lr=highest * SLOWER**state.rollbacks)
         failures, rollbacks = [*state.failures, failure], state.rollbacks
         snapshot = share_snapshot(self.ranks, self._keeper.load(milestone=True) if self.ranks.leads else None)
         if rollbacks == ROLLBACKS or snapshot is None or snapshot.phase != PHASE:

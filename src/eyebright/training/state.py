@@ -61,6 +61,10 @@ class LoopState:
         known = {field.name for field in fields(cls)}
         plain = {name: value for name, value in values.items() if name in known}
         plain |= {name: math.inf if plain.get(name) is None else plain[name] for name in _LOSSES}
+        if "best_trained" not in plain:  # written before that was kept
+            trained = [record for record in plain["records"] if record["number"] > 0]
+            best = min(trained, key=lambda record: record["val_loss"], default={"number": 0, "val_loss": math.inf})
+            plain |= {"best_trained": int(best["number"]), "best_trained_loss": best["val_loss"]}
         plain["failures"] = [Failure(**failure) for failure in plain.get("failures", [])]
         plain["records"] = [EpochRecord(**record) for record in plain["records"]]
         return cls(**plain)

@@ -1,8 +1,8 @@
 """One step's gradient, added up from parts of a batch.
 
-Which samples make a part depends on the batch and the plan alone, and parts are added up in pairs, pairs of pairs and
-so on. So two, four, eight … processes, each of which computes some of the parts, come to what one process alone comes
-to: on CPUs, with as many threads each, bit for bit.
+Which samples make a part depends on the batch and the plan alone, and on CPUs the parts are added up by halves, halves
+of halves and eighths. So two, four or eight processes, each of which computes some of the parts, come to what one
+process alone comes to: with as many threads each, bit for bit.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from eyebright.training.objective import LabelledBatch, Objective
 from eyebright.training.plan import LoopPlan
 
 CLIP = 1.0  # the longest gradient that a step may follow
+HALVINGS = 3
+"""How often the parts of a batch are halved to be added up; each costs a copy of the gradient, if there are so many."""
 
 
 class Part(LabelledBatch, Protocol):
@@ -101,20 +103,22 @@ class Stepper:
                 torch.autograd.backward(share)
                 total.add(share.detach(), len(some) / size)
 
-        def add_all(numbers: range, micro_batch: int) -> None:
-            if len(numbers) <= 2:
+        def add_all(numbers: range, halvings: int, micro_batch: int) -> None:
+            if halvings <= 0 or len(numbers) <= 2:
                 for number in numbers:
                     add_part(number, micro_batch)
                 return
             middle = len(numbers) // 2
-            add_all(numbers[:middle], micro_batch)
-            first = total.take()
-            add_all(numbers[middle:], micro_batch)
-            total.put_before(first)
+            add_all(numbers[:middle], halvings - 1, micro_batch)
+            total.put_aside()
+            add_all(numbers[middle:], halvings - 1, micro_batch)
+            total.take_back()
 
         def begin(micro_batch: int) -> None:
             total.reset()
-            add_all(own, micro_batch)
+            # Several processes are halves, quarters or eighths already; a GPU does not add the same way twice.
+            halvings = HALVINGS + 1 - self._ranks.size.bit_length() if self._plan.device == "cpu" else 0
+            add_all(own, halvings, micro_batch)
 
         if own:
             _, self.micro_batch = with_fewer(begin, self.micro_batch, self._say_fewer)
@@ -130,7 +134,7 @@ class Stepper:
 
     def _say_fewer(self, micro_batch: int) -> None:
         self._progress.warn(
-            f"out of memory: on with {micro_batch} images at once instead of {2 * micro_batch}; "
+            f"out of memory: on with {micro_batch} image{'s' * (micro_batch > 1)} at once; "
             "a step still follows the gradient of the whole batch"
         )
 
@@ -153,12 +157,13 @@ class _Total:
         self._counted = [counter.clone() for counter in self._counters]
         self._beside: list[Tensor] = []
         """The loss, then the statistics; empty before the first part."""
+        self._aside: list[tuple[list[Tensor | None], list[Tensor]]] = []
 
     def reset(self) -> None:
         """Nothing is added yet."""
         for parameter in self._trained:
             parameter.grad = None
-        self._beside = []
+        self._beside, self._aside = [], []
         self._rewind()
 
     def add(self, loss: Tensor, weight: float) -> None:
@@ -167,21 +172,22 @@ class _Total:
         self._beside = [one + other for one, other in zip(self._beside, found, strict=True)] if self._beside else found
         self._rewind()
 
-    def take(self) -> list[Tensor | None]:
-        """All so far, put aside: the total begins anew."""
-        taken = [*(parameter.grad for parameter in self._trained), *self._beside]
+    def put_aside(self) -> None:
+        """The total begins anew, and what it was waits."""
+        self._aside.append(([parameter.grad for parameter in self._trained], self._beside))
         for parameter in self._trained:
             parameter.grad = None
         self._beside = []
-        return taken
 
-    def put_before(self, taken: list[Tensor | None]) -> None:
-        """Add what was put aside to what came since."""
-        grads, beside = taken[: len(self._trained)], taken[len(self._trained) :]
+    def take_back(self) -> None:
+        """Add what was put aside last."""
+        grads, beside = self._aside.pop()
         for parameter, grad in zip(self._trained, grads, strict=True):
-            if grad is not None and parameter.grad is not None:
+            if parameter.grad is None:
+                parameter.grad = grad
+            elif grad is not None:
                 parameter.grad.add_(grad)
-        self._beside = [one + other for one, other in zip(beside, self._beside, strict=True) if one is not None]
+        self._beside = [one + other for one, other in zip(beside, self._beside, strict=True)]
 
     def tensors(self) -> list[Tensor]:
         """All of it, to be added up over ranks; zeros where no part fell to this one."""

@@ -34,14 +34,6 @@ def validate(model: nn.Module, work: Work) -> Validation | None:
     logits = torch.zeros(len(rows), work.num_classes)
     kind, bfloat16 = work.device.split(":")[0], work.settings.training.precision == "bfloat16"
 
-    def run(some: NDArray[np.int64], size: int) -> Tensor:
-        found = []
-        for start in range(0, len(some), size):
-            squares = work.preprocessing.crop(work.squares[some[start : start + size]])
-            images = send_normalised(squares, work.preprocessing, work.device)
-            found.append(model(images.contiguous(memory_format=torch.channels_last)).float().cpu())
-        return torch.cat(found)
-
     with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=bfloat16):
         for first in range(0, len(rows), VALIDATION_BATCH * ranks.size):
             (stop,) = ranks.any(work.progress.stop_requested)
@@ -50,7 +42,7 @@ def validate(model: nn.Module, work: Work) -> Validation | None:
             start = first + ranks.rank * VALIDATION_BATCH
             some = rows[start : start + VALIDATION_BATCH]
             if len(some):
-                found, _ = with_fewer(partial(run, some), VALIDATION_BATCH, lambda _: None)
+                found, _ = with_fewer(partial(_ask, model, work, some), VALIDATION_BATCH, lambda _: None)
                 logits[start : start + len(some)] = found
     ranks.add([logits])
     answers = torch.from_numpy(work.answers(rows))
@@ -58,19 +50,29 @@ def validate(model: nn.Module, work: Work) -> Validation | None:
     return Validation(losses=calibrated_losses(logits, answers), accuracy=float(right.double().mean()))
 
 
+def _ask(model: nn.Module, work: Work, rows: NDArray[np.int64], size: int) -> Tensor:
+    """(M, K) logits of some rows as they are, so many at once."""
+    found = []
+    for start in range(0, len(rows), size):
+        squares = work.preprocessing.crop(work.squares[rows[start : start + size]])
+        images = send_normalised(squares, work.preprocessing, work.device)
+        found.append(model(images.contiguous(memory_format=torch.channels_last)).float().cpu())
+    return torch.cat(found)
+
+
 def rank_by_loss(model: nn.Module, work: Work, rows: NDArray[np.int64]) -> list[Suspect]:
     """Some training samples and their losses as they are, the highest first, and before them what is no number."""
     model.eval()
     with torch.inference_mode():
-        images = send_normalised(work.preprocessing.crop(work.squares[rows]), work.preprocessing, work.device)
-        logits = torch.cat([model(some).cpu() for some in torch.split(images, VALIDATION_BATCH)]).double()
+        found, _ = with_fewer(partial(_ask, model, work, rows), VALIDATION_BATCH, lambda _: None)
+    logits = found.double()
     answers = torch.from_numpy(work.answers(rows))
     if work.several_labels:
         losses = nn.functional.binary_cross_entropy_with_logits(logits, answers.double(), reduction="none").mean(dim=1)
     else:
         losses = nn.functional.cross_entropy(logits, answers, reduction="none")
-    found = [Suspect(name=work.table.names[row], loss=loss) for row, loss in zip(rows, losses.tolist(), strict=True)]
-    return sorted(found, key=lambda one: math.inf if math.isnan(one.loss) else one.loss, reverse=True)
+    suspects = [Suspect(name=work.table.names[row], loss=loss) for row, loss in zip(rows, losses.tolist(), strict=True)]
+    return sorted(suspects, key=lambda one: math.inf if math.isnan(one.loss) else one.loss, reverse=True)
 
 
 def calibrated_losses(logits: Tensor, answers: Tensor) -> Tensor:
