@@ -46,7 +46,7 @@ def step(megabytes):
         epochs=1, batches_per_epoch=1, samples_per_epoch=16, highest_lr=0.1, warmup=0, micro_batch=16
     )
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    stepper = Stepper(model, CrossEntropy(), optimizer, plan, Ranks(), SilentProgress())
+    stepper = Stepper(model, CrossEntropy(), plan, Ranks(), SilentProgress())
     with open("/proc/self/statm") as file:
         used = int(file.read().split()[0]) * resource.getpagesize()
     if megabytes:

@@ -146,17 +146,21 @@ def test_settings_come_from_a_file_and_flags_count_more(eyebright: Command, phot
     assert bundles[0].read_bytes() == bundles[1].read_bytes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
-    arguments = ["train", str(photos), "--model", "cnn", "--out", "r", "--set", "training.epochs=3000"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "eyebright", *arguments],
-        cwd=tmp_path,
+def _training(photos: Path, cwd: Path, *settings: str) -> subprocess.Popen[str]:
+    """A training that was just begun, into the folder r."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "eyebright", "train", str(photos), "--model", "cnn", "--out", "r", *settings],
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"COLUMNS": "120"},
-    ) as process:
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_path: Path, number: int) -> None:
+    with _training(photos, tmp_path, "--set", "training.epochs=3000") as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("training"):
@@ -175,15 +179,7 @@ def test_a_signal_keeps_what_there_is_and_says_how_to_go_on(photos: Path, tmp_pa
 
 
 def test_a_reader_of_its_messages_that_goes_away_ends_no_training(photos: Path, tmp_path: Path) -> None:
-    arguments = ["train", str(photos), "--model", "cnn", "--out", "r", *QUICK]
-    with subprocess.Popen(
-        [sys.executable, "-m", "eyebright", *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"COLUMNS": "120"},
-    ) as process:
+    with _training(photos, tmp_path, *QUICK) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stderr.readline()

@@ -61,7 +61,7 @@ def results(
         own = list_own_samples(size, plan.micro_batch, mine)
         whole = batch_of(size)
         share = Batch(images=whole.images[own.start : own.stop], targets=whole.targets[own.start : own.stop])
-        stepper = Stepper(model, CrossEntropy(), torch.optim.SGD(model.parameters()), plan, mine, SilentProgress())
+        stepper = Stepper(model, CrossEntropy(), plan, mine, SilentProgress())
         loss, length = stepper.add_gradients(share, size)
     grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
     return loss, length, grads, model.state_dict()
@@ -105,9 +105,7 @@ def test_the_statistics_of_batchnorm_are_the_mean_of_where_the_parts_come_to() -
 def test_batchnorm_that_keeps_its_statistics_keeps_them() -> None:
     model = network()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    stepper = Stepper(
-        model.eval(), CrossEntropy(), torch.optim.SGD(model.parameters()), PLAN, Ranks(), SilentProgress()
-    )
+    stepper = Stepper(model.eval(), CrossEntropy(), PLAN, Ranks(), SilentProgress())
     stepper.add_gradients(batch_of(9), 9)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -136,7 +134,7 @@ def test_where_memory_runs_out_nothing_of_the_first_attempt_is_left() -> None:
     for most, micro_batch in ((2, 8), (99, 2)):
         model = network(dropout=0.0).train()
         plan = replace(PLAN, micro_batch=8)
-        stepper = Stepper(model, CrossEntropy(), torch.optim.SGD(model.parameters()), plan, Ranks(), Told())
+        stepper = Stepper(model, CrossEntropy(), plan, Ranks(), Told())
         stepper.micro_batch = micro_batch
         for _ in out_of_memory(model, most):
             stepper.add_gradients(batch_of(16), 16)

@@ -91,7 +91,7 @@ def try_learning_rates(work: Work, head_wanted: bool, taught: NDArray[np.float32
     forever = (batch for epoch in itertools.count(1) for batch in batches.epoch(epoch))
     _train_mode(work)(model)
     stepper = Stepper(
-        model, _choose_objective(work, taught is not None), optimizer, _plan(work, batches), work.ranks, work.progress
+        model, _choose_objective(work, taught is not None), _plan(work, batches), work.ranks, work.progress
     )
 
     def step() -> float | None:

@@ -103,7 +103,7 @@ def run_loop(
     """
     run = _Run(Everything(model, optimizer, average), plan, keeper, ranks or Ranks(), progress, clock, beside or {})
     state = run.begin(start)
-    stepper = Stepper(model, objective, optimizer, plan, run.ranks, progress)
+    stepper = Stepper(model, objective, plan, run.ranks, progress)
     total = plan.epochs * plan.batches_per_epoch
     progress.start("training", total)
     interrupted = state.epoch == 0 and not run.measure(validate, record)

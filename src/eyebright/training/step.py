@@ -53,7 +53,7 @@ class Stepper:
     """Adds up the gradient of a batch, part by part and rank by rank; the step itself is the caller's.
 
     Args:
-        model, objective, optimizer, plan: see `run_loop`.
+        model, objective, plan: see `run_loop`.
         ranks: the processes that train together.
         progress: told when memory has run out.
     """
@@ -62,7 +62,6 @@ class Stepper:
         self,
         model: nn.Module,
         objective: Objective,
-        optimizer: torch.optim.Optimizer,
         plan: LoopPlan,
         ranks: Ranks,
         progress: Progress,
@@ -70,7 +69,6 @@ class Stepper:
         self._model = model
         self._forward: nn.Module = torch.compile(model) if plan.compiled else model  # type: ignore[assignment]
         self._objective = objective
-        self._optimizer = optimizer
         self._plan = plan
         self._ranks = ranks
         self._progress = progress
