@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from eyebright.distributed.launch import join_ranks, started_by, was_restarted
+from eyebright.distributed.launch import join_ranks, note_idle_cores, started_by, was_restarted
 from eyebright.distributed.ranks import Ranks
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,25 @@ def test_without_torchrun_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) 
         assert ranks == Ranks()
     assert started_by() is None
     assert not was_restarted()
+
+
+@pytest.mark.parametrize(
+    ("local", "threads", "cores", "note"),
+    [
+        (2, 1, 16, "2 processes of 1 thread each leave most of 16 cores idle; OMP_NUM_THREADS=8 before torchrun"),
+        (4, 2, 16, "4 processes of 2 threads each leave most of 16 cores idle; OMP_NUM_THREADS=4 before torchrun"),
+        (2, 1, 3, None),
+        (1, 1, 64, None),
+    ],
+)
+def test_cores_that_torchrun_leaves_idle_are_told(
+    monkeypatch: pytest.MonkeyPatch, local: int, threads: int, cores: int, note: str | None
+) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(local))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    said = note_idle_cores(threads)
+    assert (said is None) == (note is None)
+    assert (said or "").startswith(note or "")
 
 
 CHECKS = """

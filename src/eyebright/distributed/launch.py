@@ -81,6 +81,24 @@ def _open_store(rank: int) -> Store:
     return PrefixStore(f"eyebright-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
+def note_idle_cores(threads: int) -> str | None:
+    """What to say if the processes on this machine use at most half of its cores; None if that is not so.
+
+    torchrun gives each process a single thread where nobody says otherwise.
+
+    Args:
+        threads: that this process computes with.
+    """
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if local == 1 or 2 * local * threads > cores:
+        return None
+    return (
+        f"{local} processes of {threads} thread{'s' * (threads > 1)} each leave most of {cores} cores idle; "
+        f"OMP_NUM_THREADS={cores // local} before torchrun employs all"
+    )
+
+
 def started_by() -> str | None:
     """What tells one call of torchrun from another, the same after it restarted its processes; None without it."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:

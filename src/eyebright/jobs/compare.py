@@ -29,7 +29,7 @@ from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare_again
 from eyebright.jobs.state import clear_finished
 from eyebright.jobs.teach import require_teacher
-from eyebright.jobs.train import choose_settings, prepare_together, settings_begun_in
+from eyebright.jobs.train import choose_settings, prepare_together, say_idle_cores, settings_begun_in
 from eyebright.jobs.trials import Plan, change_plan, forget_plan, full_path, prepare_parts_again, read_plan, write_plan
 from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
@@ -128,6 +128,7 @@ def compare(
     if not was_restarted():
         runs.require_free(None if out is None else Path(out))
     with join_ranks(choose_device(chosen.training.device)) as ranks:
+        say_idle_cores(chosen, ranks, progress)
         parts = _prepare_parts(data, chosen, folds, decisions, ranks, progress)
         if seeds > 1 and parts[0].table.label_sets is not None:
             raise DataError("several seeds are compared for images of one label each; leave out --seeds")
@@ -181,6 +182,7 @@ def resume_comparison(
         raise CheckpointError(f"{printable(str(path))} is finished; its report is {path / runs.REPORT_HTML}")
     chosen = settings_begun_in(load_settings(Settings, text=plan.settings), plan.folder)
     with join_ranks(choose_device(chosen.training.device)) as ranks:
+        say_idle_cores(chosen, ranks, progress)
         parts = prepare_parts_again(path, plan, data, progress)
         progress.say(f"going on with {printable(str(path))}")
         return _carry_out(path, replace(plan, command=plan.command or command), parts, chosen, ranks, progress)

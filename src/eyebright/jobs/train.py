@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from eyebright.distributed.launch import join_ranks, started_by, was_restarted
+import torch
+
+from eyebright.distributed.launch import join_ranks, note_idle_cores, started_by, was_restarted
 from eyebright.distributed.ranks import Ranks
 from eyebright.errors import CheckpointError, DataError, printable
 from eyebright.evaluation.label_sets import AnyReport
@@ -32,7 +34,7 @@ from eyebright.models.catalog import find_model
 from eyebright.progress import Progress, SilentProgress
 from eyebright.settings import load_settings, override_settings, to_toml
 from eyebright.training.settings import Settings
-from eyebright.training.start import choose_device
+from eyebright.training.start import choose_device, find_device
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ def train(
     with join_ranks(choose_device(chosen.training.device)) as ranks:
         before = _find_launched(wanted, f"{name}-{title}") if ranks.leads and was_restarted() else None
         before_text = ranks.share(str(before or "").encode("utf-8", "surrogateescape"))
+        say_idle_cores(chosen, ranks, progress)
         if before_text:
             return _go_on(Path(os.fsdecode(before_text)), data, command, ranks, progress)
         prepared = prepare_together(data, chosen, decisions, ranks, progress)
@@ -189,7 +192,14 @@ def resume(
     path = Path(folder)
     settings = settings_of(path, state_of(path))
     with join_ranks(choose_device(settings.training.device)) as ranks:
+        say_idle_cores(settings, ranks, progress)
         return _go_on(path, data, command, ranks, progress)
+
+
+def say_idle_cores(settings: Settings, ranks: Ranks, progress: Progress) -> None:
+    """Where several processes train on processors that could do more."""
+    if ranks.leads and find_device(settings, ranks) == "cpu" and (note := note_idle_cores(torch.get_num_threads())):
+        progress.warn(note)
 
 
 def state_of(folder: Path) -> RunState:
