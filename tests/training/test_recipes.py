@@ -168,3 +168,20 @@ def test_the_longest_recipe_ends_where_nothing_is_gained_any_more(epochs: int, p
     assert resolve(said, pretrained=True, short_side=300, num_train=2000).training.patience == patience
     standard = resolve(replace(said, effort="standard"), pretrained=True, short_side=300, num_train=2000)
     assert standard.training.patience == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "mixes"),
+    [
+        ("vgg16", "standard", False),
+        ("vgg16_bn", "standard", True),
+        ("resnet50", "standard", True),
+        ("vgg16", "best", True),
+    ],
+)
+def test_a_plain_vgg_sees_mixed_images_only_where_it_has_time_for_them(model: str, effort: str, mixes: bool) -> None:
+    said = Settings(model=model, effort=effort)
+    found = resolve(said, pretrained=True, short_side=300, num_train=2000).augmentation
+    assert (found.mixup > 0, found.cutmix > 0) == (mixes, mixes)
+    asked = replace(said, augmentation=replace(said.augmentation, cutmix=0.5))
+    assert resolve(asked, pretrained=True, short_side=300, num_train=2000).augmentation.cutmix == 0.5

@@ -41,6 +41,8 @@ class Recipe:
     patience: float = 0.0
     """This share of the epochs without a lower validation loss ends training; 0: nothing does."""
     augmentation: AugmentationSettings
+    vgg_mixes: bool = True
+    """Whether a VGG without BatchNorm sees mixed images, too: in few epochs they cost it more than they teach."""
 
 
 STRONG = replace(FINE_TUNING, colour=0.2, mixup=0.2, cutmix=1.0)
@@ -57,6 +59,7 @@ PRETRAINED = {
         layer_decay=0.7,
         average=1.0,
         augmentation=STRONG,
+        vgg_mixes=False,
     ),
     "best": Recipe(
         epochs=24,
@@ -149,7 +152,10 @@ def resolve(
         last_size=training.last_size or _shrunk(recipe.last_size, recipe, data.image_size),
         balance=training.balance or choose_balance(class_counts),
     )
-    augmentation = settings.augmentation.filled(recipe.augmentation)
+    augmentation = recipe.augmentation
+    if is_plain_vgg and not recipe.vgg_mixes:
+        augmentation = replace(augmentation, mixup=0.0, cutmix=0.0)
+    augmentation = settings.augmentation.filled(augmentation)
     return replace(settings, data=data, network=network, training=training, augmentation=augmentation)
 
 
