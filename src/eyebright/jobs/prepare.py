@@ -133,7 +133,8 @@ def group_near_duplicates(
     cache = LookCache(cache_folder() / FOLDER) if settings.data.cache else None
     _, groups = look_and_group(table, digests=digests, cache=cache, progress=progress)
     if groups:
-        progress.say(f"{sum(map(len, groups)):,} images in {len(groups):,} groups of near-duplicates: kept together")
+        some = counted(len(groups), "group", "groups")
+        progress.say(f"{sum(map(len, groups)):,} images in {some} of near-duplicates: kept together")
     return groups
 
 
