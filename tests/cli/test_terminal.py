@@ -23,8 +23,8 @@ def test_off_a_terminal_a_long_stage_tells_now_and_then_how_far_it_is(
     progress.advance(10)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "training: 1,200 ..."
-    assert lines[1] == "training: 115 of 1,200, epoch 2, 36 min left"
-    assert lines[2] == "training: 130 of 1,200, epoch 3, 36 min left"
+    assert lines[1] == "training: 115 of 1,200, epoch 2, 36 min 10 s left"
+    assert lines[2] == "training: 130 of 1,200, epoch 3, 35 min 40 s left"
     assert len(lines) == 2 + 120 // OFTEN
     assert lines[-1] == "classifying: 10 ..."
 

@@ -149,7 +149,9 @@ class TerminalProgress:
         self._told = now
         parts = [f"{self._stage}: {done:,} of {self._total:,}", *([note] if note else [])]
         if done > self._first:
-            parts.append(f"{_minutes((self._total - done) * (now - self._began) / (done - self._first))} left")
+            from eyebright.page.markup import duration
+
+            parts.append(f"{duration((self._total - done) * (now - self._began) / (done - self._first))} left")
         self._console.print(safe(", ".join(parts)), markup=False)
 
     def finish(self) -> None:
@@ -163,12 +165,6 @@ class TerminalProgress:
     def warn(self, text: str) -> None:
         self._console.print("note: ", style="yellow", end="")
         self._console.print(safe(text), markup=False)
-
-
-def _minutes(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 @contextmanager

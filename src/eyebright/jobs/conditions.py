@@ -11,12 +11,11 @@ from pathlib import Path
 
 import torch
 
-from eyebright.bundle.manifest import WEIGHTS
+from eyebright.bundle.manifest import WEIGHTS, find_bundle
 from eyebright.bundle.sealed import hash_file
 from eyebright.distributed.ranks import Ranks
-from eyebright.errors import CheckpointError, printable
+from eyebright.errors import BundleError, CheckpointError, printable
 from eyebright.jobs.provenance import describe_processor, list_versions
-from eyebright.jobs.runs import BUNDLE
 from eyebright.progress import Progress
 from eyebright.training.settings import Settings
 from eyebright.training.start import find_device
@@ -84,5 +83,10 @@ def _list_given(settings: Settings) -> dict[str, str]:
 
 def _find_weights(path: str) -> Path | None:
     """The file that holds the weights of a run, a saved classifier or a file; None if that is no path."""
-    root = Path(path)
-    return next((file for file in (root / BUNDLE / WEIGHTS, root / WEIGHTS, root) if file.is_file()), None)
+    if Path(path).is_file():
+        return Path(path)
+    try:
+        file = find_bundle(Path(path)) / WEIGHTS
+    except BundleError:  # a name, such as "resnet50.tv_v2", or gone: whoever needs it says so
+        return None
+    return file if file.is_file() else None

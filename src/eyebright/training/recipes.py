@@ -171,8 +171,9 @@ def list_unused(given: Settings, resolved: Settings) -> list[str]:
     plain = Settings()
     names = [f"augmentation.{field.name}" for field in fields(AugmentationSettings)]
     names += [f"training.{name}" for name in ("teacher", "optimiser", "lr", "layer_decay", "weight_decay", "average")]
-    names += ["training.patience"]
-    names += [f"training.{name}" for name in ("label_smoothing", "first_size", "last_size", "freeze_stages")]
+    names += [
+        f"training.{name}" for name in ("label_smoothing", "patience", "first_size", "last_size", "freeze_stages")
+    ]
     unused = [name for name in names if attrgetter(name)(given) != attrgetter(name)(plain)]
     return unused + ["training.balance"] * (given.training.balance == "sampling")
 
