@@ -65,14 +65,16 @@ def rank_by_loss(model: nn.Module, work: Work, rows: NDArray[np.int64]) -> list[
     model.eval()
     with torch.inference_mode():
         found, _ = with_fewer(partial(_ask, model, work, rows), VALIDATION_BATCH, lambda _: None)
-    logits = found.double()
-    answers = torch.from_numpy(work.answers(rows))
-    if work.several_labels:
-        losses = nn.functional.binary_cross_entropy_with_logits(logits, answers.double(), reduction="none").mean(dim=1)
-    else:
-        losses = nn.functional.cross_entropy(logits, answers, reduction="none")
+    losses = _losses(found.double(), torch.from_numpy(work.answers(rows)))
     suspects = [Suspect(name=work.table.names[row], loss=loss) for row, loss in zip(rows, losses.tolist(), strict=True)]
     return sorted(suspects, key=lambda one: math.inf if math.isnan(one.loss) else one.loss, reverse=True)
+
+
+def _losses(logits: Tensor, answers: Tensor) -> Tensor:
+    """(N,) each sample's cross-entropy; see `calibrated_losses`."""
+    if answers.dim() == 2:
+        return nn.functional.binary_cross_entropy_with_logits(logits, answers.double(), reduction="none").mean(dim=1)
+    return nn.functional.cross_entropy(logits, answers, reduction="none")
 
 
 def calibrated_losses(logits: Tensor, answers: Tensor) -> Tensor:
@@ -93,11 +95,7 @@ def calibrated_losses(logits: Tensor, answers: Tensor) -> Tensor:
     """
 
     def losses_at(log_temperature: float) -> Tensor:
-        cooler = logits.double() / math.exp(log_temperature)
-        if answers.dim() == 2:
-            found = nn.functional.binary_cross_entropy_with_logits(cooler, answers.double(), reduction="none")
-            return found.mean(dim=1)
-        return nn.functional.cross_entropy(cooler, answers, reduction="none")
+        return _losses(logits.double() / math.exp(log_temperature), answers)
 
     def loss(log_temperature: float) -> float:
         return float(losses_at(log_temperature).mean())
