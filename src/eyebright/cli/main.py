@@ -20,6 +20,7 @@ from eyebright.cli.draw import atlas, draw
 from eyebright.cli.explain import explain, features
 from eyebright.cli.learn import compare, demo, train
 from eyebright.cli.look import models, runs
+from eyebright.cli.openmp import wait_briefly
 from eyebright.cli.use import evaluate, export, predict
 from eyebright.errors import EyebrightError, MissingExtraError, OutputError
 
@@ -85,6 +86,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if TRAINING.intersection(given[:1]):
         keep_freed_memory()
+    wait_briefly()
     try:
         code = cli.main(args=given, prog_name="eyebright", standalone_mode=False)
         sys.stdout.flush()  # here, where what goes wrong can still be told
