@@ -13,8 +13,8 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 # Before torch is imported anywhere: small networks are faster with one thread, and the machine may be busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Tests see no GPU: many are about the CPU, and hold what a GPU does not, bit for bit. `tests/test_gpu.py` is about it:
-# TESTS_SEE_GPU=1 python -m pytest -n 0 -m gpu
+# Tests see no GPU: many are about the CPU, and hold what a GPU does not, bit for bit. `tests/gpu` is about it, with one
+# that is pretended, or a real one: TESTS_SEE_GPU=1 python -m pytest -n 0 -m gpu
 if not os.environ.get("TESTS_SEE_GPU"):
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 # Nothing that a developer has set at home may change what the tests see.

@@ -1,4 +1,4 @@
-"""On a GPU the same as on a CPU, but for rounding. Left out, and said so, where there is none or it was not asked for.
+"""On a GPU the same as on a CPU, but for rounding: on a real one where tests may see it, else on a pretended one.
 
 TESTS_SEE_GPU=1 python -m pytest -n 0 -m gpu
 """
@@ -15,17 +15,19 @@ from eyebright.data.augment import FINE_TUNING, LIGHT, AugmentationSettings, aug
 from eyebright.data.loader import Batches
 from eyebright.data.sending import float32_as, send, send_normalised
 from eyebright.embedding.embed import embed
+from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
+from eyebright.jobs.evaluate import evaluate
+from eyebright.jobs.explain import explain
+from eyebright.jobs.features import features
+from eyebright.jobs.find_rate import find_rate
 from eyebright.jobs.train import resume, train
 from eyebright.models.catalog import build_model
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import SilentProgress
 from eyebright.training.recipes import STRONG
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use, and TESTS_SEE_GPU=1"),
-]
+pytestmark = pytest.mark.gpu
 
 PREPROCESSING = Preprocessing(image_size=32, resize=36)
 
@@ -105,8 +107,13 @@ def test_embeddings_are_alike(name: str, squares: np.ndarray[tuple[int, ...], np
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, where it compiles
 @pytest.mark.parametrize("compiled", [False, True])
-def test_what_is_trained_there_answers_alike_everywhere(bright_and_dark: Path, tmp_path: Path, compiled: bool) -> None:
+def test_what_is_trained_there_answers_alike_everywhere(
+    bright_and_dark: Path, tmp_path: Path, compiled: bool, gpu: str
+) -> None:
+    if compiled and gpu == "pretended":
+        pytest.skip("what torch.compile makes needs a real GPU")
     run = train(
         bright_and_dark,
         model="resnet18",
@@ -146,3 +153,91 @@ def test_a_training_that_was_stopped_there_goes_on(bright_and_dark: Path, tmp_pa
     assert not finished.interrupted
     assert finished.report is not None
     assert (tmp_path / "run" / "report.html").is_file()
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, bright_and_dark: Path) -> Path:
+    """A ResNet-18 that has seen these photos, to start and to learn from; trained on the CPU."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    overrides = ['network.weights="none"', "training.epochs=2", "data.image_size=32"]
+    train(bright_and_dark, model="resnet18", out=folder, overrides=[*overrides, 'training.device="cpu"'])
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("effort", ["quick", "standard", "best"])
+def test_every_effort_starts_from_a_trained_network_there(
+    bright_and_dark: Path, begun: Path, tmp_path: Path, effort: str
+) -> None:
+    overrides = [f'network.weights="{begun}"', "data.image_size=32"]
+    if effort != "quick":
+        overrides += ["training.epochs=2", "augmentation.erase=0.5", "training.micro_batch=5"]
+    run = train(bright_and_dark, model="resnet18", effort=effort, out=tmp_path / "run", overrides=overrides)
+    assert isinstance(run.report, EvaluationReport)
+    assert run.report.accuracy >= 0.5
+
+
+@pytest.mark.slow
+def test_a_network_learns_from_another_there(bright_and_dark: Path, begun: Path, tmp_path: Path) -> None:
+    overrides = [f'training.teacher="{begun}"', "training.epochs=2", 'training.balance="sampling"']
+    assert train(bright_and_dark, model="cnn", out=tmp_path / "run", overrides=overrides).report is not None
+
+
+@pytest.mark.slow
+def test_a_learning_rate_is_looked_for_there(bright_and_dark: Path, tmp_path: Path) -> None:
+    overrides = ["training.epochs=2", "network.width=small"]
+    assert find_rate(bright_and_dark, model="cnn", out=tmp_path / "rates", overrides=overrides).tried
+
+
+@pytest.mark.slow
+def test_several_labels_are_learned_there(bright_and_dark: Path, tmp_path: Path) -> None:
+    rows = ["path,labels"]
+    for number, image in enumerate(sorted(bright_and_dark.glob("*/*.png"))):
+        rows.append(f"{image},{image.parent.name}{'|even' * (number % 2 == 0)}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    run = train(tmp_path / "list.csv", model="cnn", out=tmp_path / "run", overrides=["training.epochs=2"])
+    assert run.report is not None
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_measured_and_explained_there(bright_and_dark: Path, begun: Path, tmp_path: Path) -> None:
+    report = evaluate(begun, bright_and_dark)
+    assert isinstance(report, EvaluationReport)
+    assert report.accuracy >= 0.5
+    image = next(bright_and_dark.glob("*/*.png"))
+    assert len(explain(begun, [image], similar=True, out=tmp_path / "explained.html").explanations) == 1
+    features(begun, data=bright_and_dark, steps=2, out=tmp_path / "features.html")
+
+
+@pytest.mark.slow
+def test_too_little_memory_there_means_fewer_at_once(
+    bright_and_dark: Path, tmp_path: Path, gpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if gpu == "real":
+        pytest.skip("a real GPU has room for these")
+    monkeypatch.setattr(type(torch.ones(1, device="cuda")), "most", 5)
+    told: list[str] = []
+    progress = SilentProgress()
+    monkeypatch.setattr(progress, "warn", told.append)
+    run = train(bright_and_dark, model="cnn", out=tmp_path / "run", overrides=["training.epochs=2"], progress=progress)
+    assert run.report is not None
+    assert any("memory" in one for one in told)
+
+
+def test_mixing_devices_is_refused(gpu: str) -> None:
+    there = torch.ones(3, device="cuda")
+    with pytest.raises(RuntimeError, match="same device"):
+        there + torch.ones(3)
+    with pytest.raises(TypeError, match="numpy"):
+        there.numpy()
+    assert (there + torch.tensor(1.0)).tolist() == [2, 2, 2]
+    assert there[torch.tensor([0, 2])].is_cuda
+    assert not there.cpu().is_cuda
+
+
+def test_gradients_come_back_from_there() -> None:
+    here = torch.ones(2, requires_grad=True)
+    (here.to("cuda") * torch.arange(2.0, device="cuda")).sum().backward()  # type: ignore[no-untyped-call]
+    assert here.grad is not None
+    assert not here.grad.is_cuda
+    assert here.grad.tolist() == [0, 1]

@@ -1,0 +1,215 @@
+"""The GPU that these tests run on: the real one, or one that is pretended where there is none.
+
+The pretended one is computed by the processor, but its tensors say that they are on "cuda:0", and what a real one
+refuses is refused: operations on tensors of two devices, handing a tensor to NumPy, and reading what was fetched
+without waiting for it. So what is forgotten on the way to a GPU and back is found without one. How fast a real one is,
+how it rounds, how much fits into it, `torch.compile` and several of them are not pretended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures.thread import _WorkItem
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+import torch._dynamo  # by torch itself sooner or later, but not while it is patched
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+COPY, CONVOLVE = torch.ops.aten.copy_.default, torch.ops.aten.convolution.default
+TAKES_BOTH = {
+    COPY,
+    torch.ops.aten._to_copy.default,
+    torch.ops.aten.index.Tensor,  # a GPU's tensor takes indices from either side
+    torch.ops.aten.index_put.default,
+    torch.ops.aten.index_put_.default,
+}
+
+
+class There(torch.Tensor):
+    """A tensor on the pretended GPU, around the one that holds its numbers."""
+
+    numbers: torch.Tensor
+    device: Any = CUDA
+    is_cuda: Any = True
+    most: int | None = None
+    """How many images a convolution has room for."""
+
+    @staticmethod
+    def __new__(cls, numbers: torch.Tensor) -> There:
+        # For torch's own code it is on the CPU, which has no need of a driver.
+        made: There = torch.Tensor._make_wrapper_subclass(
+            cls, numbers.shape, strides=numbers.stride(), storage_offset=numbers.storage_offset(), dtype=numbers.dtype
+        )
+        made.numbers = numbers
+        return made
+
+    def numpy(self, *_: object, **__: object) -> Any:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
+
+    __array__ = numpy
+
+    def tolist(self) -> Any:
+        return self.numbers.tolist()
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"There({self.numbers!r})"
+
+    @classmethod
+    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        return compute(operation, args, kwargs or {})
+
+
+def compute(operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """What an operation gives, on the device where a GPU would have it.
+
+    Raises:
+        RuntimeError: its tensors are on both devices.
+    """
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    there = [tensor for tensor in tensors if isinstance(tensor, There)]
+    stays = bool(there) or torch.device(kwargs.get("device") or CPU).type == "cuda"
+    if operation is COPY:
+        stays = isinstance(args[0], There)
+    if not there and not stays:
+        return operation(*args, **kwargs)
+    # A single number may come from the other side.
+    if there and operation not in TAKES_BOTH and any(not isinstance(one, There) and one.dim() for one in tensors):
+        raise RuntimeError(f"{operation} expects all tensors on the same device, but found cuda:0 and cpu")
+    if There.most is not None and operation is CONVOLVE and there and len(args[0]) > There.most:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+    known = {id(tensor.numbers): tensor for tensor in there}
+    here, named = tree_map_only(There, lambda tensor: tensor.numbers, (args, dict(kwargs)))
+    if "device" in named:
+        named["device"] = CPU
+    done = operation(*here, **named)
+    if not stays:
+        return args[0]  # copied into, on the CPU
+    return tree_map_only(torch.Tensor, lambda tensor: known[id(tensor)] if id(tensor) in known else There(tensor), done)
+
+
+class Computing(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Operations, also those that make tensors on the GPU from nothing."""
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return compute(operation, args, kwargs or {})
+
+
+class Move(torch.autograd.Function):
+    """To the other device, and gradients back."""
+
+    @staticmethod
+    def forward(context: Any, tensor: torch.Tensor, to_gpu: bool) -> torch.Tensor:
+        numbers = tensor.numbers if isinstance(tensor, There) else tensor
+        return There(numbers.clone()) if to_gpu else numbers.clone()
+
+    @staticmethod
+    def backward(context: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return move(gradient, CPU if isinstance(gradient, There) else CUDA), None
+
+
+def move(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
+    to_gpu = torch.device(device).type == "cuda"
+    moved: torch.Tensor = tensor if to_gpu == isinstance(tensor, There) else Move.apply(tensor, to_gpu)  # type: ignore[no-untyped-call]
+    return moved
+
+
+def read_to(
+    *given: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False, copy: bool = False, **others: Any
+) -> tuple[Any, Any, bool, dict[str, Any]]:
+    """The arguments of `Tensor.to`, in whichever of its three forms: device, dtype, non_blocking, others."""
+    for one in given:
+        if isinstance(one, torch.Tensor):
+            device, dtype = one.device, one.dtype
+        elif isinstance(one, torch.dtype):
+            dtype = one
+        elif isinstance(one, bool):
+            non_blocking = one
+        elif one is not None:
+            device = one
+    return device, dtype, non_blocking, others | ({"copy": True} if copy else {})
+
+
+class Moving(TorchFunctionMode):
+    """Functions that torch's own code would look for a driver in."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if function in (torch.Tensor.cpu, torch.Tensor.cuda):
+            return move(args[0], "cpu" if function is torch.Tensor.cpu else "cuda")
+        if function is torch.Tensor.pin_memory:
+            return args[0].clone()
+        if function in (torch.tensor, torch.as_tensor):
+            device = kwargs.pop("device", None) or CPU
+            return move(function(*args, **kwargs), device)
+        if function is torch.Tensor.to:
+            tensor, *given = args
+            device, dtype, non_blocking, others = read_to(*given, **kwargs)
+            if device is not None:
+                if isinstance(tensor, There) and torch.device(device).type == "cpu" and non_blocking:
+                    raise RuntimeError("what is fetched from a GPU without waiting for it must not be read yet")
+                tensor = move(tensor, device)
+            return function(tensor, dtype or tensor.dtype, **others) if dtype or others else tensor
+        return function(*args, **kwargs)
+
+
+class Autocast(torch.autocast):
+    """Reduced precision where the numbers are computed."""
+
+    def __init__(self, device_type: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
+
+
+@contextmanager
+def both_modes() -> Iterator[None]:
+    with Computing(), Moving():  # type: ignore[no-untyped-call]
+        yield
+
+
+_RUN = _WorkItem.run
+
+
+def run_pretending(work: Any) -> None:
+    """What a pool's thread does: modes are of one thread."""
+    with both_modes():
+        _RUN(work)
+
+
+@contextmanager
+def pretended_gpu() -> Iterator[None]:
+    patched: dict[str, Any] = {
+        "is_available": lambda: True,
+        "device_count": lambda: 1,
+        "current_device": lambda: 0,
+        "is_bf16_supported": lambda including_emulation=True: True,
+        "get_device_name": lambda device=None: "a pretended GPU",
+        "is_current_stream_capturing": lambda: False,
+        "get_rng_state": lambda device=None: torch.get_rng_state(),
+        **dict.fromkeys(("_lazy_init", "empty_cache", "set_device", "synchronize", "set_rng_state"), mock.Mock()),
+    }
+    swaps = torch.__future__.get_swap_module_params_on_conversion()
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.multiple(torch.cuda, **patched))
+        stack.enter_context(mock.patch.object(torch, "autocast", Autocast))
+        stack.enter_context(mock.patch.object(_WorkItem, "run", run_pretending))
+        stack.enter_context(both_modes())
+        # A module's parameters become others, as they can't become tensors of another kind in place.
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        stack.callback(torch.__future__.set_swap_module_params_on_conversion, swaps)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def gpu() -> Iterator[str]:
+    """Which GPU it is: "real" or "pretended"."""
+    if torch.cuda.is_available():
+        yield "real"
+        return
+    with pretended_gpu():
+        yield "pretended"
