@@ -76,7 +76,7 @@ PRETRAINED = {
 }
 SCRATCH = {
     "quick": Recipe(epochs=36, small_epochs=19, test_size=64, batch_size=64, lr=1e-3, augmentation=LIGHT),
-    "standard": Recipe(epochs=57, small_epochs=57, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
+    "standard": Recipe(epochs=52, small_epochs=52, test_size=96, batch_size=64, lr=1e-3, augmentation=LIGHT),
     "best": Recipe(
         epochs=106,
         small_epochs=106,
