@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from typing import IO
 
 if sys.platform != "win32":  # there, two processes at one thing are not noticed
     import fcntl
+
+_HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
+"""What a system says of a lock that another holds; anything else means that it can't lock there at all."""
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
     Raises:
         BlockingIOError: another holds it, and there is to be no waiting.
-        OSError: the file can't be made.
+        OSError: the file can't be made, or there are no locks there.
     """
     if sys.platform == "win32":
         yield
@@ -46,8 +50,8 @@ def is_locked(path: Path) -> bool:
             fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:
-        return True
+    except OSError as error:
+        return error.errno in _HELD
     return False
 
 
@@ -59,6 +63,8 @@ def _take(path: Path, how: int) -> IO[bytes]:
             fcntl.flock(file.fileno(), how)
         except OSError as error:
             file.close()
+            if error.errno not in _HELD:
+                raise
             raise BlockingIOError(error.errno, error.strerror) from error
         with suppress(OSError):
             if os.fstat(file.fileno()).st_ino == path.stat().st_ino:

@@ -52,12 +52,14 @@ def compare_conditions(before: Mapping[str, str], settings: Settings, ranks: Ran
         progress: told what only rounds otherwise.
 
     Raises:
-        CheckpointError: a classifier that it starts or learns from is another one now.
+        CheckpointError: a classifier that it starts or learns from is another one now, or what it starts from is gone.
     """
     if not before:
         return
     now = note_conditions(settings, ranks)
     for role, path in _list_given(settings).items():
+        if role == "weights" and role in before and role not in now:
+            raise CheckpointError(f"{printable(path)}, which {ROLES[role]}, is gone; put it back, or start a new run")
         if role in before and role in now and before[role] != now[role]:
             raise CheckpointError(
                 f"{printable(path)}, which {ROLES[role]}, is another classifier than when training began; put it back, "

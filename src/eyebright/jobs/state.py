@@ -142,10 +142,13 @@ def open_run(folder: Path, state: RunState) -> Iterator[OpenRun]:
     """Hold a run's lock, and have `run.json` say how the block ended.
 
     Raises:
-        CheckpointError: another process has the run in hand.
+        CheckpointError: another process has the run in hand, or has just finished it.
         OutputError: `run.json` can't be written.
     """
     with _lock(folder):
+        now_there = read_state(folder)
+        if now_there is not None and now_there.state == "finished":
+            raise CheckpointError(f"{printable(str(folder))} was finished meanwhile; there is nothing to go on with")
         run = OpenRun(folder, replace(state, state="running", error=None))
         write_state(folder, run.state)
         try:

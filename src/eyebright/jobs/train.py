@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shlex
 from collections.abc import Iterator, Sequence
@@ -306,7 +307,7 @@ def prepare_together(
 
 def _find_launched(wanted: Path | None, name: str) -> Path | None:
     """The unfinished run that this call of torchrun has started before one of its processes died."""
-    folders = [wanted] if wanted is not None else sorted(Path("runs").glob(f"{name}*"))
+    folders = [wanted] if wanted is not None else sorted(Path("runs").glob(f"{glob.escape(name)}*"))
     return find_state(iter(folders), lambda state: state.launched == started_by() and state.state != "finished")
 
 

@@ -12,6 +12,7 @@ a plain name, and is removed by the next start.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Mapping
@@ -33,6 +34,7 @@ FORMAT = "eyebright-checkpoint"
 FORMAT_VERSION = 2
 """2: of 2026-11-25, which epoch is kept; 1 can't be gone on with."""
 KEPT = 2
+_NUMBER = re.compile("[0-9]{8,}")
 """How many checkpoints stay, beside the last milestone."""
 SHARE_OF_TIME = 0.03
 """Saving more often than this share of the time allows is put off, unless somebody asked to stop."""
@@ -99,6 +101,7 @@ class Checkpoints:
         self._progress = progress
         self._saved = time.monotonic()
         self._took = 0.0
+        self._damaged: set[int] = set()
         if folder.is_dir():
             for path in folder.glob(".*"):
                 shutil.rmtree(path, ignore_errors=True)
@@ -161,6 +164,7 @@ class Checkpoints:
                 return Snapshot(phase=values["phase"], state=values["state"], parts=parts)
             except (BundleError, OSError, safetensors.SafetensorError) as error:
                 damaged.append(str(error))
+                self._damaged.add(number)
                 self._progress.warn(f"a checkpoint is damaged, so an older one is taken: {error}")
         if damaged:
             raise CheckpointError(f"no checkpoint is whole: {damaged[0]}; start anew, with another --out")
@@ -174,7 +178,7 @@ class Checkpoints:
         """The checkpoints there are, by number, oldest first."""
         if not self._folder.is_dir():
             return []
-        return sorted(int(path.name) for path in self._folder.iterdir() if path.name.isdecimal())
+        return sorted(int(path.name) for path in self._folder.iterdir() if _NUMBER.fullmatch(path.name))
 
     def _verify(self, path: Path) -> dict[str, Any]:
         """A checkpoint's manifest, if all of it is whole.
@@ -202,9 +206,12 @@ class Checkpoints:
     def _prune(self) -> None:
         """Remove what is neither among the newest nor the last milestone; a killed removal leaves no plain name."""
         numbers = self._numbers()
-        milestones = [number for number in numbers if self._is_milestone(number)]
-        for number in numbers[:-KEPT]:
-            if milestones and number == milestones[-1]:
+        whole = [number for number in numbers if number not in self._damaged]
+        milestones = [number for number in whole if self._is_milestone(number)]
+        if len(whole) < KEPT:
+            return
+        for number in numbers:
+            if number in whole[-KEPT:] or number in milestones[-1:]:
                 continue
             path = self._folder / f"{number:08}"
             hidden = self._folder / f".old-{number:08}"

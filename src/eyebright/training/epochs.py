@@ -31,6 +31,7 @@ from eyebright.training.optim import WeightAverage, build_optimizer
 from eyebright.training.plan import LoopPlan
 from eyebright.training.rates import TriedRate, try_rates
 from eyebright.training.recipes import list_sides
+from eyebright.training.settings import Settings
 from eyebright.training.step import Stepper, list_own_samples, list_part_sizes
 from eyebright.training.validation import rank_by_loss, validate
 from eyebright.training.work import Work
@@ -88,6 +89,7 @@ def try_learning_rates(work: Work, head_wanted: bool, taught: NDArray[np.float32
         fit_head(work, None)
     model, optimizer = _start_epochs(work)
     batches = _list_batches(work, taught)
+    _require_pairs(work, batches)
     forever = (batch for epoch in itertools.count(1) for batch in batches.epoch(epoch))
     _train_mode(work)(model)
     stepper = Stepper(
@@ -199,6 +201,21 @@ def set_depths(model: nn.Module, frozen: int, decay: float) -> dict[str, float]:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(stages[name] >= frozen)
     return {name: decay ** (len(model.stages) - stage) for name, stage in stages.items()}
+
+
+def require_something_to_train(model: nn.Module, settings: Settings) -> None:
+    """That not all stages are frozen, and the head with them.
+
+    Raises:
+        SettingsError: they are.
+    """
+    assert isinstance(model, Network)
+    frozen, most = settings.training.freeze_stages, len(model.stages)
+    if settings.training.epochs and frozen > most:
+        raise SettingsError(
+            f"training.freeze_stages={frozen} leaves nothing to train: {settings.model} has {most} stages, so {most} "
+            "at most, which trains what comes after them"
+        )
 
 
 def _choose_workers(wanted: int, device: str) -> int:

@@ -41,10 +41,12 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
         )
         seconds = list(snapshot.state["tried_seconds"])
 
-    def keep(search: HeadSearch) -> None:
+    def keep(found: HeadSearch) -> None:
+        nonlocal search
+        search = found
         seconds.append(work.clock.seconds)
         work.watch.history(_head_records(search.tried, seconds, search.best))
-        if work.ranks.leads and (work.keeper.due or work.progress.stop_requested):
+        if work.ranks.leads and work.keeper.due:
             save(search)
 
     def save(search: HeadSearch) -> None:
@@ -53,17 +55,24 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
         parts = {"embeddings": {"embeddings": torch.from_numpy(embeddings)}, "head": tensors}
         work.keep("head", state, parts)
 
-    head = fit_linear_head(
-        embeddings[:count],
-        work.answers(work.train_rows),
-        embeddings[count:],
-        work.answers(work.val_rows),
-        work.num_classes,
-        class_weights=work.class_weights,
-        search=search,
-        keep=keep,
-        progress=work.progress,
-    )
+    try:
+        head = fit_linear_head(
+            embeddings[:count],
+            work.answers(work.train_rows),
+            embeddings[count:],
+            work.answers(work.val_rows),
+            work.num_classes,
+            class_weights=work.class_weights,
+            search=search,
+            keep=keep,
+            progress=work.progress,
+        )
+    except KeyboardInterrupt:  # before the first strength was done: what was seen is worth keeping
+        parts = {"embeddings": {"embeddings": torch.from_numpy(embeddings)}}
+        work.keep("embedding", {"done": len(embeddings)}, parts)
+        raise
+    if any(work.ranks.any(work.progress.stop_requested)) and work.ranks.leads and search is not None:
+        save(search)
     with torch.no_grad():
         assert isinstance(work.model, Network)
         work.model.head.weight.copy_(torch.from_numpy(head.weight))

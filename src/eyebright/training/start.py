@@ -5,6 +5,7 @@ Shapes: N samples, R side of the cached square, C channels.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -21,13 +22,15 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.embedding.embed import computes_bfloat16
 from eyebright.errors import DataError, ImageError, SettingsError, WeightsError, printable
 from eyebright.models.catalog import build_model, find_model
+from eyebright.models.cnn import CNN
 from eyebright.models.published import default_weights
 from eyebright.models.weights import LoadedWeights, load_pretrained
 from eyebright.preprocess import IN_COLOUR, Preprocessing
 from eyebright.progress import Progress
-from eyebright.training.settings import Settings
+from eyebright.training.settings import DataSettings, Settings
 
 SIZES_PROBED = 64
+_INDEX = re.compile("[0-9]{1,4}")
 FEW = 16
 """Images that go through a pretrained network at once on a CPU."""
 SMALLEST_BFLOAT16 = 32
@@ -37,19 +40,24 @@ weights unwritten, so that it is whatever was in memory before."""
 
 
 def choose_device(wanted: str) -> str:
-    """The device asked for, or the best there is.
+    """The device asked for, or the best there is: "cpu", "mps", "cuda", or "cuda:" and a number.
 
     Raises:
         SettingsError: there is no such device here.
     """
     if not wanted:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = wanted.split(":")[0]
+    kind, colon, number = wanted.partition(":")
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if kind not in there:
+    if kind not in there or (colon and not _INDEX.fullmatch(number)):
         raise SettingsError(f'training.device is "cpu", "cuda" or "mps", not "{printable(wanted)}"')
     if not there[kind]:
         raise SettingsError(f'there is no training.device="{wanted}" on this machine; leave it out to train on the CPU')
+    if kind != "cuda":
+        return kind
+    if colon and int(number) >= torch.cuda.device_count():
+        there_are = ", ".join(f"cuda:{place}" for place in range(torch.cuda.device_count()))
+        raise SettingsError(f'there is no training.device="{wanted}" on this machine, only {there_are}')
     return wanted
 
 
@@ -142,7 +150,7 @@ def build_network(table: SampleTable, settings: Settings, source: str | None, pr
             in_channels=channels,
             class_names=table.classes,
             stride_in=settings.network.stride_in or None,
-            embed_stages=settings.network.embed_stages,
+            embed_stages=None if settings.model == "cnn" else settings.network.embed_stages,
             progress=progress,
         )
         if channels not in IN_COLOUR and settings.training.epochs == 0:
@@ -170,6 +178,35 @@ def build_network(table: SampleTable, settings: Settings, source: str | None, pr
         head_loaded=False,
         stride_in=options.get("stride_in"),
     )
+
+
+def keep_own_view(start: LoadedWeights, given: Settings) -> tuple[LoadedWeights, Settings]:
+    """A classifier that is trained on sees images as it always has, but for what was asked for; and settings to resolve
+    that say so, and what the network is.
+
+    Args:
+        start: what weights were loaded into; with a new head it sees images as the settings say.
+        given: as the user gave them.
+
+    Raises:
+        SettingsError: it is a plain CNN of another width than was asked for.
+    """
+    own, data, network = start.preprocessing, given.data, given.network
+    if isinstance(start.model, CNN):
+        if network.width not in ("", start.model.width):
+            raise SettingsError(
+                f'the plain CNN in {printable(network.weights)} has network.width="{start.model.width}", which '
+                f'network.width="{network.width}" can\'t change; leave it out'
+            )
+        network = replace(network, width=start.model.width)
+    if not start.head_loaded:
+        return start, replace(given, network=network)
+    size = data.image_size or own.image_size
+    fit = own.fit if data.fit == DataSettings().fit else data.fit
+    if (size, fit) != (own.image_size, own.fit):
+        own = replace(own, image_size=size, resize=size, fit="crop" if fit == "crop" else "squash")
+    data = replace(data, image_size=size, fit=fit, channels=own.channels)
+    return replace(start, preprocessing=own), replace(given, data=data, network=network)
 
 
 def set_dropout(model: nn.Module, share: float) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,14 +25,14 @@ from eyebright.data.disk_cache import FOLDER, SquareCache
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sending import float32_as
 from eyebright.distributed.ranks import Ranks
-from eyebright.errors import ImageError, SettingsError
+from eyebright.errors import DataError, ImageError, SettingsError, printable
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
 from eyebright.preprocess import Preprocessing
 from eyebright.progress import Progress, SilentProgress
 from eyebright.training.checkpoint import InMemory, Keeper, Snapshot, share_snapshot
 from eyebright.training.diverged import DivergedError
-from eyebright.training.epochs import try_learning_rates
+from eyebright.training.epochs import require_something_to_train, try_learning_rates
 from eyebright.training.held_out import HeldOut, look_back
 from eyebright.training.history import EpochRecord
 from eyebright.training.phases import run_phases
@@ -44,6 +45,7 @@ from eyebright.training.start import (
     choose_precision,
     choose_weights,
     find_device,
+    keep_own_view,
     measure_colours,
     median_short_side,
     set_dropout,
@@ -123,7 +125,7 @@ def train(
         ready = _set_up(table, settings, device, keeper or InMemory(), ranks, watch or Watch(), digests, progress)
         work = ready.work
         is_over = ready.snapshot is not None and ready.snapshot.phase == "done"
-        taught = None if teach is None or is_over else teach(ready.table)
+        taught = None if teach is None or is_over else _ask(teach, ready)
         held_out = diverged = None
         try:
             history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
@@ -178,7 +180,7 @@ def find_learning_rate(
                 f"--effort {settings.effort} fits only a head on the pretrained network, which has no learning rate; "
                 "look for one with --effort standard or best"
             )
-        taught = None if teach is None else teach(ready.table)
+        taught = None if teach is None else _ask(teach, ready)
         return try_learning_rates(ready.work, ready.head_wanted, taught)
 
 
@@ -208,6 +210,23 @@ class _Ready:
     head_wanted: bool
 
 
+def _ask(teach: Teach, ready: _Ready) -> NDArray[np.float32]:
+    """What the teacher says.
+
+    Raises:
+        DataError: it can't read an image that is trained on.
+    """
+    taught = teach(ready.table)
+    rows = ready.work.train_rows
+    unseen = rows[~np.isfinite(taught[:, rows]).all(axis=(0, 2))]
+    if len(unseen):
+        raise DataError(
+            f"{printable(ready.table.names[unseen[0]])} can be read to train on, but the teacher can't read it; take "
+            "another teacher, or the image out"
+        )
+    return taught
+
+
 def _set_up(
     table: SampleTable,
     settings: Settings,
@@ -227,31 +246,32 @@ def _set_up(
     table = table.take(rows)
     # Going on with a plain CNN is training it: there are no pretrained ones.
     pretrained = source is not None and settings.model != "cnn"
-    settings = resolve(
-        settings,
+    choose = partial(
+        resolve,
         pretrained=pretrained,
         short_side=median_short_side(table) if settings.data.image_size == 0 else 0,
         num_train=len(table.rows("train")),
         class_counts=list(table.split("train").counts().values()),
         channels=find_channels(table),
     )
+    settings = choose(settings)
     if unused := list_unused(given, settings):
         progress.warn(
             f"not used, because only a head is fitted on a network that stays as it is: {', '.join(unused)}; with "
             "--effort standard, or training.epochs, the network is trained"
         )
+    start = build_network(table, settings, source, progress)
+    if source is not None:
+        start, settings = keep_own_view(start, given)
+        settings = choose(settings)
+    require_something_to_train(start.model, settings)
     precision = choose_precision(settings, device, list_sides(settings, pretrained=pretrained))
     micro_batch = choose_micro_batch(settings, device, pretrained=pretrained, processes=ranks.size)
     settings = replace(settings, training=replace(settings.training, precision=precision, micro_batch=micro_batch))
-    start = build_network(table, settings, source, progress)
     set_dropout(start.model, settings.network.dropout)
     preprocessing = start.preprocessing
-    # A classifier that is trained on keeps its own: the settings say what is done, not what would have been.
     seen = replace(
-        settings.data,
-        image_size=preprocessing.image_size,
-        fit=preprocessing.fit,
-        channels=preprocessing.channels,
+        settings.data, image_size=preprocessing.image_size, fit=preprocessing.fit, channels=preprocessing.channels
     )
     settings = replace(settings, data=seen)
     squares = read_squares(
