@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -54,3 +55,15 @@ def test_who_is_killed_lets_go(tmp_path: Path) -> None:
     assert not is_locked(path)
     with locked(path, wait=False):
         assert is_locked(path)
+
+
+def test_a_file_system_without_locks_is_not_taken_for_one_that_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError, match="No locks available") as caught, locked(tmp_path / ".lock", wait=False):
+        pass
+    assert not isinstance(caught.value, BlockingIOError)

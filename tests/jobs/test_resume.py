@@ -176,6 +176,10 @@ def test_what_can_not_be_gone_on_with_says_why(run: Run, photos: Path, tmp_path:
     assert state is not None
     with open_run(folder, state), pytest.raises(CheckpointError, match="another process is training in"):
         resume(folder)
+    before = (run.folder / STATE).read_bytes()
+    with pytest.raises(CheckpointError, match="was finished meanwhile"), open_run(run.folder, state):
+        pass
+    assert (run.folder / STATE).read_bytes() == before
 
 
 def test_damaged_checkpoints_are_passed_over_and_the_end_is_the_same(photos: Path, tmp_path: Path) -> None:

@@ -78,6 +78,22 @@ def test_a_damaged_one_is_named_and_an_older_one_taken(tmp_path: Path) -> None:
     assert "00000002/best.safetensors was altered or cut short" in progress.warnings[0]
 
 
+def test_a_damaged_one_is_none_of_the_two_that_stay(tmp_path: Path) -> None:
+    checkpoints = open_checkpoints(tmp_path)
+    for number in (1, 2, 3):
+        checkpoints.save(snapshot(number))
+    (tmp_path / "checkpoints" / "00000003" / "weights.safetensors").write_bytes(b"")
+    (tmp_path / "checkpoints" / "100").write_bytes(b"somebody's")
+    again = open_checkpoints(tmp_path)
+    found = again.load()
+    assert found is not None
+    assert found.state["step"] == 2
+    again.save(snapshot(4))
+    assert names(tmp_path) == ["00000002", "00000004", "100"]
+    again.save(snapshot(5))
+    assert names(tmp_path) == ["00000004", "00000005", "100"]
+
+
 def test_if_all_are_damaged_nothing_is_believed(tmp_path: Path) -> None:
     checkpoints = open_checkpoints(tmp_path)
     checkpoints.save(snapshot(1))

@@ -26,9 +26,10 @@ def test_fine_tuning_leaves_the_statistics_of_batch_norm_alone_but_learns_its_we
 
 
 def test_a_device_that_is_not_there_is_said() -> None:
-    assert choose_device("cpu") == "cpu"
-    with pytest.raises(SettingsError, match='not "abacus"'):
-        choose_device("abacus")
+    assert choose_device("cpu") == choose_device("cpu:0") == "cpu"
+    for odd in ("abacus", "cpu:x", "cuda:", "cuda:-1"):
+        with pytest.raises(SettingsError, match=f'not "{odd}"'):
+            choose_device(odd)
     if not torch.cuda.is_available():
         assert choose_device("") == "cpu"
         with pytest.raises(SettingsError, match=r'no training\.device="cuda" on this machine'):
