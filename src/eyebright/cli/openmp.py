@@ -2,7 +2,7 @@
 
 torch shares every operation among threads that wait for the slowest. GNU's OpenMP has them spin for some 300,000 rounds
 first: where another program keeps one core busy, the thread that waits takes the core from the one that it waits for,
-and a small network trains many times slower. A thirtieth of that costs such a network a twentieth of its speed on an
+and a small network trains many times slower. A thirtieth of that costs such a network up to a tenth of its speed on an
 idle machine, and large ones nothing (docs/log.md).
 """
 
