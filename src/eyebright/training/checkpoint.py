@@ -34,8 +34,8 @@ FORMAT = "eyebright-checkpoint"
 FORMAT_VERSION = 2
 """2: of 2026-11-25, which epoch is kept; 1 can't be gone on with."""
 KEPT = 2
-_NUMBER = re.compile("[0-9]{8,}")
 """How many checkpoints stay, beside the last milestone."""
+_NUMBER = re.compile("[0-9]{8,}")
 SHARE_OF_TIME = 0.03
 """Saving more often than this share of the time allows is put off, unless somebody asked to stop."""
 _SCRATCH = ".new-"
