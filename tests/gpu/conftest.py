@@ -8,7 +8,7 @@ how it rounds, how much fits into it, `torch.compile` and several of them are no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures.thread import _WorkItem
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -18,18 +18,37 @@ import pytest
 import torch
 import torch._dynamo  # by torch itself sooner or later, but not while it is patched
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 COPY, CONVOLVE = torch.ops.aten.copy_.default, torch.ops.aten.convolution.default
 TAKES_BOTH = {
     COPY,
-    torch.ops.aten._to_copy.default,
     torch.ops.aten.index.Tensor,  # a GPU's tensor takes indices from either side
     torch.ops.aten.index_put.default,
     torch.ops.aten.index_put_.default,
 }
+
+
+def compute(_: type, operation: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+    """What an operation with tensors on the pretended GPU gives.
+
+    Raises:
+        RuntimeError: others of its tensors are on the CPU.
+        torch.OutOfMemoryError: there are more images than a test gives it room for.
+    """
+    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    # A single number may come from the other side.
+    if operation not in TAKES_BOTH and any(not isinstance(one, There) and one.dim() for one in tensors):
+        raise RuntimeError(f"{operation} expects all tensors on the same device, but found cuda:0 and cpu")
+    if There.most is not None and operation is CONVOLVE and len(args[0]) > There.most:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
+    known = {id(tensor.numbers): tensor for tensor in tensors if isinstance(tensor, There)}
+    here, named = tree_map_only(There, lambda tensor: tensor.numbers, (args, kwargs or {}))
+    done = operation(*here, **named)
+    if operation is COPY:
+        return args[0]  # wherever that is
+    return tree_map_only(torch.Tensor, lambda tensor: known[id(tensor)] if id(tensor) in known else There(tensor), done)
 
 
 class There(torch.Tensor):
@@ -40,6 +59,7 @@ class There(torch.Tensor):
     is_cuda: Any = True
     most: int | None = None
     """How many images a convolution has room for."""
+    __torch_dispatch__: Any = classmethod(compute)
 
     @staticmethod
     def __new__(cls, numbers: torch.Tensor) -> There:
@@ -58,48 +78,6 @@ class There(torch.Tensor):
     def tolist(self) -> Any:
         return self.numbers.tolist()
 
-    def __repr__(self) -> str:  # type: ignore[override]
-        return f"There({self.numbers!r})"
-
-    @classmethod
-    def __torch_dispatch__(cls, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
-        return compute(operation, args, kwargs or {})
-
-
-def compute(operation: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """What an operation gives, on the device where a GPU would have it.
-
-    Raises:
-        RuntimeError: its tensors are on both devices.
-    """
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-    there = [tensor for tensor in tensors if isinstance(tensor, There)]
-    stays = bool(there) or torch.device(kwargs.get("device") or CPU).type == "cuda"
-    if operation is COPY:
-        stays = isinstance(args[0], There)
-    if not there and not stays:
-        return operation(*args, **kwargs)
-    # A single number may come from the other side.
-    if there and operation not in TAKES_BOTH and any(not isinstance(one, There) and one.dim() for one in tensors):
-        raise RuntimeError(f"{operation} expects all tensors on the same device, but found cuda:0 and cpu")
-    if There.most is not None and operation is CONVOLVE and there and len(args[0]) > There.most:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
-    known = {id(tensor.numbers): tensor for tensor in there}
-    here, named = tree_map_only(There, lambda tensor: tensor.numbers, (args, dict(kwargs)))
-    if "device" in named:
-        named["device"] = CPU
-    done = operation(*here, **named)
-    if not stays:
-        return args[0]  # copied into, on the CPU
-    return tree_map_only(torch.Tensor, lambda tensor: known[id(tensor)] if id(tensor) in known else There(tensor), done)
-
-
-class Computing(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Operations, also those that make tensors on the GPU from nothing."""
-
-    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return compute(operation, args, kwargs or {})
-
 
 class Move(torch.autograd.Function):
     """To the other device, and gradients back."""
@@ -114,10 +92,12 @@ class Move(torch.autograd.Function):
         return move(gradient, CPU if isinstance(gradient, There) else CUDA), None
 
 
-def move(tensor: torch.Tensor, device: str | torch.device) -> torch.Tensor:
+_MOVE: Any = Move.apply
+
+
+def move(tensor: torch.Tensor, device: str | torch.device) -> Any:
     to_gpu = torch.device(device).type == "cuda"
-    moved: torch.Tensor = tensor if to_gpu == isinstance(tensor, There) else Move.apply(tensor, to_gpu)  # type: ignore[no-untyped-call]
-    return moved
+    return tensor if to_gpu == isinstance(tensor, There) else _MOVE(tensor, to_gpu)
 
 
 def read_to(
@@ -137,7 +117,7 @@ def read_to(
 
 
 class Moving(TorchFunctionMode):
-    """Functions that torch's own code would look for a driver in."""
+    """What moves tensors or makes them on a device, where torch's own code would look for a driver."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -145,9 +125,6 @@ class Moving(TorchFunctionMode):
             return move(args[0], "cpu" if function is torch.Tensor.cpu else "cuda")
         if function is torch.Tensor.pin_memory:
             return args[0].clone()
-        if function in (torch.tensor, torch.as_tensor):
-            device = kwargs.pop("device", None) or CPU
-            return move(function(*args, **kwargs), device)
         if function is torch.Tensor.to:
             tensor, *given = args
             device, dtype, non_blocking, others = read_to(*given, **kwargs)
@@ -156,7 +133,9 @@ class Moving(TorchFunctionMode):
                     raise RuntimeError("what is fetched from a GPU without waiting for it must not be read yet")
                 tensor = move(tensor, device)
             return function(tensor, dtype or tensor.dtype, **others) if dtype or others else tensor
-        return function(*args, **kwargs)
+        device = kwargs.pop("device", None)
+        done = function(*args, **kwargs)
+        return done if device is None else move(done, device)
 
 
 class Autocast(torch.autocast):
@@ -166,18 +145,12 @@ class Autocast(torch.autocast):
         super().__init__("cpu" if device_type == "cuda" else device_type, *args, **kwargs)
 
 
-@contextmanager
-def both_modes() -> Iterator[None]:
-    with Computing(), Moving():  # type: ignore[no-untyped-call]
-        yield
-
-
 _RUN = _WorkItem.run
 
 
 def run_pretending(work: Any) -> None:
-    """What a pool's thread does: modes are of one thread."""
-    with both_modes():
+    """What a pool's thread does: a mode is of one thread."""
+    with Moving():
         _RUN(work)
 
 
@@ -198,7 +171,7 @@ def pretended_gpu() -> Iterator[None]:
         stack.enter_context(mock.patch.multiple(torch.cuda, **patched))
         stack.enter_context(mock.patch.object(torch, "autocast", Autocast))
         stack.enter_context(mock.patch.object(_WorkItem, "run", run_pretending))
-        stack.enter_context(both_modes())
+        stack.enter_context(Moving())
         # A module's parameters become others, as they can't become tensors of another kind in place.
         torch.__future__.set_swap_module_params_on_conversion(True)
         stack.callback(torch.__future__.set_swap_module_params_on_conversion, swaps)
@@ -213,3 +186,11 @@ def gpu() -> Iterator[str]:
         return
     with pretended_gpu():
         yield "pretended"
+
+
+@pytest.fixture
+def little_memory(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for five images at once."""
+    if gpu == "real":
+        pytest.skip("a real GPU has room for more than a test fills")
+    monkeypatch.setattr(There, "most", 5)
