@@ -78,6 +78,11 @@ class There(torch.Tensor):
     def tolist(self) -> Any:
         return self.numbers.tolist()
 
+    def show(self) -> str:
+        return f"There({self.numbers!r})"
+
+    __repr__: Any = show  # torch's own finds no numbers, so that a test that fails could not say why
+
 
 class Move(torch.autograd.Function):
     """To the other device, and gradients back."""

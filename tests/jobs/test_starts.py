@@ -14,6 +14,7 @@ from eyebright.jobs.runs import SETTINGS
 from eyebright.jobs.train import Run, resume, train
 from eyebright.progress import SilentProgress
 from eyebright.settings import load_settings
+from eyebright.training.checkpoint import Checkpoints
 from eyebright.training.settings import Settings
 
 
@@ -69,7 +70,7 @@ def test_what_can_not_be_is_refused(run: Run, photos: Path, tmp_path: Path, aske
 def test_a_teacher_that_can_not_read_the_images_is_refused(run: Run, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (48, 24, 24, 5), dtype=np.uint8)
     labels = np.array(["blue", "green", "red"] * 16)
-    with pytest.raises(SettingsError, match="can't read any of these images"):
+    with pytest.raises(SettingsError, match="can't read an image that is trained on"):
         train((images, labels), model="cnn", out=tmp_path / "run", overrides=[f'training.teacher="{run.folder}"'])
 
 
@@ -98,7 +99,9 @@ def test_a_stop_while_the_head_is_fitted_keeps_what_was_seen(
     overrides = [f'network.weights="{resnet_weights}"', "data.image_size=32", 'network.stride_in="3x3"']
     with pytest.raises(KeyboardInterrupt):
         train(photos, model="resnet18", out=tmp_path / "run", overrides=overrides, progress=Stop())
-    assert any((tmp_path / "run" / "checkpoints").iterdir())
+    kept = Checkpoints(tmp_path / "run" / "checkpoints", interval=60, progress=SilentProgress()).load()
+    assert kept is not None
+    assert (kept.phase, kept.state["done"]) == ("embedding", len(kept.parts["embeddings"]["embeddings"]))
     resumed = resume(tmp_path / "run")
     whole = train(photos, model="resnet18", out=tmp_path / "whole", overrides=overrides)
     weights = [(one.folder / "bundle" / "weights.safetensors").read_bytes() for one in (resumed, whole)]

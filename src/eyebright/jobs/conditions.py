@@ -58,6 +58,7 @@ def compare_conditions(before: Mapping[str, str], settings: Settings, ranks: Ran
         return
     now = note_conditions(settings, ranks)
     for role, path in _list_given(settings).items():
+        # A teacher that is gone is missed where it is asked, which a run that only has to be measured never does.
         if role == "weights" and role in before and role not in now:
             raise CheckpointError(f"{printable(path)}, which {ROLES[role]}, is gone; put it back, or start a new run")
         if role in before and role in now and before[role] != now[role]:

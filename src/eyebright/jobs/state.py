@@ -146,8 +146,8 @@ def open_run(folder: Path, state: RunState) -> Iterator[OpenRun]:
         OutputError: `run.json` can't be written.
     """
     with _lock(folder):
-        now_there = read_state(folder)
-        if now_there is not None and now_there.state == "finished":
+        found = read_state(folder)
+        if found is not None and found.state == "finished":
             raise CheckpointError(f"{printable(str(folder))} was finished meanwhile; there is nothing to go on with")
         run = OpenRun(folder, replace(state, state="running", error=None))
         write_state(folder, run.state)

@@ -14,7 +14,7 @@ from eyebright.bundle.manifest import find_bundle, read_manifest
 from eyebright.data.cache import iter_squares
 from eyebright.data.samples import SampleTable
 from eyebright.distributed.ranks import Ranks
-from eyebright.errors import ImageError, SettingsError, printable
+from eyebright.errors import SettingsError, printable
 from eyebright.inference.load import load
 from eyebright.inference.predictor import BATCH_SIZE
 from eyebright.progress import Progress
@@ -40,12 +40,11 @@ def teacher_of(settings: Settings, ranks: Ranks, progress: Progress) -> Teach | 
     path = settings.training.teacher
 
     def teach(table: SampleTable) -> NDArray[np.float32]:
-        """(2, N, K) logits up to a constant of each row: of every image, and of its mirror image; of one that can't be
-        read none.
+        """(2, N, K) logits up to a constant of each row: of every image, and of its mirror image.
 
         Raises:
             BundleError: there is none where the settings say.
-            SettingsError: the teacher knows other classes, or other images.
+            SettingsError: the teacher knows other classes, or can't read an image.
             KeyboardInterrupt: a stop was requested.
         """
         # The network itself, not an export of it, where the pupil is trained.
@@ -65,25 +64,20 @@ def teacher_of(settings: Settings, ranks: Ranks, progress: Progress) -> Teach | 
         order = [predictor.class_names.index(name) for name in table.classes]
         taught = np.zeros((2, len(table), len(order)), dtype=np.float32)
         progress.start("asking the teacher", len(table))
-        done = failed = 0
-        unread: dict[int, ImageError] = {}
+        done = 0
         for squares, errors in iter_squares(table.store, table.names, predictor.preprocessing, batch_size=BATCH_SIZE):
             if progress.stop_requested:
                 raise KeyboardInterrupt
+            for error in errors.values():
+                raise SettingsError(
+                    f"the teacher in {printable(path)} can't read an image that is trained on: {error}; take a teacher "
+                    "that was trained on such images"
+                )
             for side, view in enumerate((squares, squares[:, :, ::-1])):
-                logits = predictor.logits(np.ascontiguousarray(view))
-                logits[list(errors)] = np.nan  # such images take no part, as long as the pupil can't read them either
-                taught[side, done : done + len(squares)] = logits[:, order]
+                taught[side, done : done + len(squares)] = predictor.logits(np.ascontiguousarray(view))[:, order]
             done += len(squares)
-            unread |= errors
-            failed += len(errors)
             progress.advance(done)
         progress.finish()
-        if failed == len(table):
-            raise SettingsError(
-                f"the teacher in {printable(path)} can't read any of these images ({next(iter(unread.values()))}); "
-                "take one that was trained on such images"
-            )
         return taught
 
     return teach

@@ -25,7 +25,7 @@ from eyebright.data.disk_cache import FOLDER, SquareCache
 from eyebright.data.samples import SPLITS, SampleTable
 from eyebright.data.sending import float32_as
 from eyebright.distributed.ranks import Ranks
-from eyebright.errors import DataError, ImageError, SettingsError, printable
+from eyebright.errors import ImageError, SettingsError
 from eyebright.models.catalog import find_model
 from eyebright.models.download import cache_folder
 from eyebright.preprocess import Preprocessing
@@ -211,19 +211,10 @@ class _Ready:
 
 
 def _ask(teach: Teach, ready: _Ready) -> NDArray[np.float32]:
-    """What the teacher says.
-
-    Raises:
-        DataError: it can't read an image that is trained on.
-    """
-    taught = teach(ready.table)
+    """(2, N, K) what the teacher says of the images that are trained on; zeros for all others."""
     rows = ready.work.train_rows
-    unseen = rows[~np.isfinite(taught[:, rows]).all(axis=(0, 2))]
-    if len(unseen):
-        raise DataError(
-            f"{printable(ready.table.names[unseen[0]])} can be read to train on, but the teacher can't read it; take "
-            "another teacher, or the image out"
-        )
+    taught = np.zeros((2, len(ready.table), len(ready.table.classes)), dtype=np.float32)
+    taught[:, rows] = teach(ready.table.take(rows))
     return taught
 
 
@@ -270,10 +261,6 @@ def _set_up(
     settings = replace(settings, training=replace(settings.training, precision=precision, micro_batch=micro_batch))
     set_dropout(start.model, settings.network.dropout)
     preprocessing = start.preprocessing
-    seen = replace(
-        settings.data, image_size=preprocessing.image_size, fit=preprocessing.fit, channels=preprocessing.channels
-    )
-    settings = replace(settings, data=seen)
     squares = read_squares(
         table,
         preprocessing,
