@@ -2,25 +2,32 @@
 
 The pretended one is computed by the processor, but its tensors say that they are on "cuda:0", and what a real one
 refuses is refused: operations on tensors of two devices, handing a tensor to NumPy, and reading what was fetched
-without waiting for it. So what is forgotten on the way to a GPU and back is found without one. How fast a real one is,
-how it rounds, how much fits into it, `torch.compile` and several of them are not pretended.
+without waiting for it. So what is forgotten on the way to a GPU and back is found without one. Of several processes
+each has its own, and what they send each other must lie there, as NCCL wants it, though gloo sends it. How fast a real
+one is, how it rounds, how much fits into it, `torch.compile` and NCCL's own troubles are not pretended.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures.thread import _WorkItem
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
 import torch._dynamo  # by torch itself sooner or later, but not while it is patched
+import torch.distributed as dist
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+from eyebright.jobs.train import train
+
+LOCAL = int(os.environ.get("LOCAL_RANK", "0"))
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", LOCAL)
 COPY, CONVOLVE = torch.ops.aten.copy_.default, torch.ops.aten.convolution.default
 TAKES_BOTH = {
     COPY,
@@ -40,7 +47,7 @@ def compute(_: type, operation: Any, types: object, args: tuple[Any, ...] = (), 
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
     # A single number may come from the other side.
     if operation not in TAKES_BOTH and any(not isinstance(one, There) and one.dim() for one in tensors):
-        raise RuntimeError(f"{operation} expects all tensors on the same device, but found cuda:0 and cpu")
+        raise RuntimeError(f"{operation} expects all tensors on the same device, but found {CUDA} and cpu")
     if There.most is not None and operation is CONVOLVE and len(args[0]) > There.most:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB.")
     known = {id(tensor.numbers): tensor for tensor in tensors if isinstance(tensor, There)}
@@ -71,7 +78,7 @@ class There(torch.Tensor):
         return made
 
     def numpy(self, *_: object, **__: object) -> Any:
-        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
+        raise TypeError(f"can't convert {CUDA} device type tensor to numpy. Use Tensor.cpu() first")
 
     __array__ = numpy
 
@@ -101,7 +108,10 @@ _MOVE: Any = Move.apply
 
 
 def move(tensor: torch.Tensor, device: str | torch.device) -> Any:
-    to_gpu = torch.device(device).type == "cuda"
+    wanted = torch.device(device)
+    to_gpu = wanted.type == "cuda"
+    if to_gpu and wanted.index not in (None, LOCAL):
+        raise RuntimeError(f"{wanted} is another process's; this one's is {CUDA}")
     return tensor if to_gpu == isinstance(tensor, There) else _MOVE(tensor, to_gpu)
 
 
@@ -159,21 +169,43 @@ def run_pretending(work: Any) -> None:
         _RUN(work)
 
 
+def send_there(operation: Any) -> Any:
+    """What sends a tensor to all processes, as NCCL does: from GPU to GPU alone."""
+
+    def sending(tensor: torch.Tensor, **how: Any) -> Any:
+        if not isinstance(tensor, There):
+            raise RuntimeError("No backend type associated with device type cpu")
+        return operation(tensor.numbers, **how)
+
+    return sending
+
+
+_JOIN: Any = dist.init_process_group
+
+
+def join(backend: str, **how: Any) -> None:
+    """Gloo in the place of NCCL, which without a GPU is not there."""
+    assert backend == "nccl"
+    _JOIN("gloo", **how)
+
+
 @contextmanager
 def pretended_gpu() -> Iterator[None]:
     patched: dict[str, Any] = {
         "is_available": lambda: True,
-        "device_count": lambda: 1,
-        "current_device": lambda: 0,
+        "device_count": lambda: int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+        "current_device": lambda: LOCAL,
         "is_bf16_supported": lambda including_emulation=True: True,
         "get_device_name": lambda device=None: "a pretended GPU",
         "is_current_stream_capturing": lambda: False,
         "get_rng_state": lambda device=None: torch.get_rng_state(),
         **dict.fromkeys(("_lazy_init", "empty_cache", "set_device", "synchronize", "set_rng_state"), mock.Mock()),
     }
+    collectives = {name: send_there(getattr(dist, name)) for name in ("all_reduce", "broadcast")}
     swaps = torch.__future__.get_swap_module_params_on_conversion()
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(torch.cuda, **patched))
+        stack.enter_context(mock.patch.multiple(dist, init_process_group=join, **collectives))
         stack.enter_context(mock.patch.object(torch, "autocast", Autocast))
         stack.enter_context(mock.patch.object(_WorkItem, "run", run_pretending))
         stack.enter_context(Moving())
@@ -199,3 +231,12 @@ def little_memory(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if gpu == "real":
         pytest.skip("a real GPU has room for more than a test fills")
     monkeypatch.setattr(There, "most", 5)
+
+
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory, bright_and_dark: Path) -> Path:
+    """A ResNet-18 that has seen these photos, to start and to learn from; trained on the CPU."""
+    folder = tmp_path_factory.mktemp("begun") / "run"
+    overrides = ['network.weights="none"', "training.epochs=2", "data.image_size=32"]
+    train(bright_and_dark, model="resnet18", out=folder, overrides=[*overrides, 'training.device="cpu"'])
+    return folder

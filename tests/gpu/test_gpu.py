@@ -155,15 +155,6 @@ def test_a_training_that_was_stopped_there_goes_on(bright_and_dark: Path, tmp_pa
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-@pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory, bright_and_dark: Path) -> Path:
-    """A ResNet-18 that has seen these photos, to start and to learn from; trained on the CPU."""
-    folder = tmp_path_factory.mktemp("begun") / "run"
-    overrides = ['network.weights="none"', "training.epochs=2", "data.image_size=32"]
-    train(bright_and_dark, model="resnet18", out=folder, overrides=[*overrides, 'training.device="cpu"'])
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("effort", ["quick", "standard", "best"])
 def test_every_effort_starts_from_a_trained_network_there(
