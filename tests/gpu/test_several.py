@@ -7,24 +7,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
+from eyebright.jobs.train import train
+
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 
 SEVERAL = Path(__file__).with_name("several.py")
 
 
-def run_on(gpus: int, *arguments: str | Path, cwd: Path) -> None:
-    """Eyebright's command line with so many processes, one GPU each; it must succeed."""
-    many = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
+def train_on_two(photos: Path, model: str, effort: str, overrides: list[str], out: Path) -> None:
+    """Two processes, a GPU each, as torchrun starts them; both must succeed."""
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SEVERAL)]
+    asked = ["train", str(photos), "--model", model, "--effort", effort, "--out", str(out)]
     done = subprocess.run(
-        [*many, str(SEVERAL), *map(str, arguments)],
-        cwd=cwd,
+        [*several, *asked, *(part for override in overrides for part in ("--set", override))],
         capture_output=True,
         text=True,
         timeout=300,
@@ -34,9 +35,10 @@ def run_on(gpus: int, *arguments: str | Path, cwd: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def results_of(run: Path) -> dict[str, Any]:
-    report = json.loads((run / "report.json").read_text())["contestants"][0]["report"]
-    return {"count": report["num_samples"], "accuracy": report["accuracy"]}
+def accuracy_of(run: Path) -> float:
+    found = json.loads((run / "report.json").read_text())["contestants"][0]["report"]["accuracy"]
+    assert isinstance(found, float)
+    return found
 
 
 @pytest.mark.parametrize("kind", ["from scratch", "head", "fine-tuned", "taught"])
@@ -45,19 +47,19 @@ def test_two_train_what_one_trains_but_for_rounding(
 ) -> None:
     if gpu == "real" and torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
-    few: list[str | Path] = ["--set", "training.micro_batch=5", "--set", "training.epochs=3"]
-    resnet: list[str | Path] = ["--model", "resnet18", "--weights", begun, "--set", "data.image_size=32"]
-    asked: list[str | Path] = {
-        "from scratch": ["--model", "cnn", *few],
-        "head": resnet,
-        "fine-tuned": [*resnet, "--effort", "standard", *few],
-        "taught": ["--model", "cnn", "--teacher", begun, *few],
+    few = ["training.micro_batch=5", "training.epochs=3"]
+    start = [f'network.weights="{begun}"', "data.image_size=32"]
+    model, effort, overrides = {
+        "from scratch": ("cnn", "quick", few),
+        "head": ("resnet18", "quick", start),
+        "fine-tuned": ("resnet18", "standard", [*start, *few]),
+        "taught": ("cnn", "quick", [f'training.teacher="{begun}"', *few]),
     }[kind]
-    exact = ["--set", "training.precision=float32"]
-    for gpus in (1, 2):
-        run_on(gpus, "train", bright_and_dark, *asked, *exact, "--out", f"{gpus}", cwd=tmp_path)
-    one, two = tmp_path / "1", tmp_path / "2"
-    assert results_of(one) == results_of(two)
+    overrides.append("training.precision=float32")
+    train_on_two(bright_and_dark, model, effort, overrides, tmp_path / "two")
+    train(bright_and_dark, model=model, effort=effort, overrides=overrides, out=tmp_path / "one")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert accuracy_of(one) == accuracy_of(two)
     first, second = (load_file(run / "bundle" / "weights.safetensors") for run in (one, two))
     assert first.keys() == second.keys()
     for name, weights in first.items():
