@@ -286,7 +286,7 @@ add_gradients = Stepper.add_gradients
 
 
 def until_killed(stepper, *arguments):
-    if stepper.step == 100 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    if stepper.step == 50 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
         Path("was_killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return add_gradients(stepper, *arguments)
@@ -298,7 +298,7 @@ main()
 
 
 def test_a_killed_rank_is_started_again_and_changes_nothing(photos: Path, tmp_path: Path) -> None:
-    few = [*FEW, "--set", "training.epochs=40", "--set", "training.checkpoint_seconds=0"]
+    few = [*FEW, "--set", "training.epochs=20", "--set", "training.checkpoint_seconds=0"]
     never = torchrun(2, *TRAIN, photos, *few, "--out", "never", cwd=tmp_path)
     assert never.returncode == 0, never.stderr
     (tmp_path / "killed.py").write_text(KILLED)

@@ -28,7 +28,7 @@ def test_a_plot_and_a_suggestion_are_left_and_are_the_same_twice(photos: Path, t
 
 def test_a_head_alone_has_no_learning_rate(photos: Path, resnet_weights: Path, tmp_path: Path) -> None:
     weights = f"network.weights={json.dumps(str(resnet_weights))}"
-    settings = [weights, "network.stride_in=3x3"]
+    settings = [weights, "network.stride_in=3x3", "data.image_size=32", "training.batch_size=8"]
     with pytest.raises(SettingsError, match="--effort quick fits only a head"):
         find_rate(photos, model="resnet18", out=tmp_path / "r", overrides=settings)
     assert not (tmp_path / "r").exists()
