@@ -87,7 +87,7 @@ PARTS = (
         name="training",
         title="A training step",
         script="training.py",
-        quick=("--model", "cnn", "--batch", "8", "--side", "32", "--rounds", "2"),
+        quick=("--model", "cnn", "--batch", "8", "--side", "32", "--rounds", "2", "--no-compile"),
     ),
     Part(
         name="gpu",

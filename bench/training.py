@@ -7,7 +7,8 @@ Each way has a process of its own, and they take turns in an order of their own 
 medians of images a second are reported with their quartiles, and the ratio to the first way. Eyebright's processes keep
 the memory that they free, as `eyebright train` does; "everyone's" leave that to the C library, as everyone does. The
 loop's overhead is the time of Eyebright's own loop over the same tensors, with its checks, averages and progress,
-against a bare loop of the same forward pass, backward pass, clipping and step.
+against a bare loop of the same forward pass, backward pass, clipping and step. The same loop with `training.compile`
+shows whether compiling pays; how long it takes is told too, and no round counts it.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled, which takes a while")
     parser.add_argument("--way", type=int, help=argparse.SUPPRESS)  # given where a process of its own runs this file
     options = parser.parse_args()
     if options.way is not None:
@@ -71,17 +73,21 @@ def main() -> None:
         **{name: value for name, value in vars(options).items() if name != "way"},
     }
     print(", ".join(f"{name} {value}" for name, value in about.items()))
-    times: dict[str, list[float]] = {way: [] for way in WAYS}
+    ways = [way for way in WAYS if way != COMPILED or not options.no_compile]
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    warming: dict[str, float] = {}
     chance = random.Random(0)
     with ExitStack() as stack:
-        workers = {way: stack.enter_context(start_worker(number)) for number, way in enumerate(WAYS)}
+        workers = {way: stack.enter_context(start_worker(list(WAYS).index(way))) for way in ways}
         for number in range(options.rounds + 1):
-            order = list(WAYS)
+            order = list(ways)
             chance.shuffle(order)
             for way in order:
                 taken = workers[way]()
                 if number:  # the first is to warm up
                     times[way].append(taken / STEPS)
+                else:
+                    warming[way] = taken
     first = statistics.median(times[FIRST])
     print("\n| way | images a second (quartiles) | times the first |\n|---|---|---|")
     for way, seconds in times.items():
@@ -90,6 +96,8 @@ def main() -> None:
         print(f"| {way} | {rates.median:.1f} ({rates.low:.1f} to {rates.high:.1f}) | {ratio:.2f} |")
     ratios = [a / b - 1 for a, b in zip(times[OURS], times[BARE], strict=True)]
     print(f"\nThe loop's overhead: {100 * statistics.median(ratios):.1f} % (median of {len(ratios)} rounds)")
+    if COMPILED in ways:
+        print(f"Compiling took {warming[COMPILED] - warming[OURS]:.0f} s")
 
 
 @contextmanager
@@ -257,6 +265,7 @@ def _plain(channels_last: bool, low: bool) -> Way:
 
 
 FIRST, OURS, BARE = "eager float32 NCHW, AdamW", "Eyebright's loop", "a bare loop of the same steps"
+COMPILED = "Eyebright's loop, compiled"
 WAYS = {
     FIRST: _plain(False, False),
     "the same, channels last": _plain(True, False),
@@ -264,6 +273,9 @@ WAYS = {
     **({"the same, in bfloat16": _plain(True, True)} if computes_bfloat16("cpu") else {}),
     OURS: Way(build=lambda name, images, labels: our_way(name, images, labels, FEW), keeps_memory=True),
     BARE: Way(build=bare_way, keeps_memory=True),
+    COMPILED: Way(
+        build=lambda name, images, labels: our_way(name, images, labels, FEW, compiled=True), keeps_memory=True
+    ),
 }
 
 
