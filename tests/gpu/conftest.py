@@ -9,6 +9,7 @@ one is, how it rounds, how much fits into it, `torch.compile` and NCCL's own tro
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator
 from concurrent.futures.thread import _WorkItem
@@ -169,24 +170,34 @@ def run_pretending(work: Any) -> None:
         _RUN(work)
 
 
-def send_there(operation: Any) -> Any:
-    """What sends a tensor to all processes, as NCCL does: from GPU to GPU alone."""
+def sending(operation: Any) -> Any:
+    """What sends a tensor to all processes: NCCL from GPU to GPU alone, gloo, whose group is named, from CPU to CPU."""
 
-    def sending(tensor: torch.Tensor, **how: Any) -> Any:
-        if not isinstance(tensor, There):
-            raise RuntimeError("No backend type associated with device type cpu")
-        return operation(tensor.numbers, **how)
+    def send(tensor: torch.Tensor, *, group: Any = None, **how: Any) -> Any:
+        if isinstance(tensor, There) != (group is None):
+            raise RuntimeError(f"No backend type associated with device type {tensor.device.type}")
+        return operation(tensor.numbers if isinstance(tensor, There) else tensor, group=group, **how)
 
-    return sending
+    return send
 
 
 _JOIN: Any = dist.init_process_group
+_DESTROY: Any = dist.destroy_process_group
 
 
-def join(backend: str, **how: Any) -> None:
+def join(backend: str, *, device_id: Any, **how: Any) -> None:
     """Gloo in the place of NCCL, which without a GPU is not there."""
     assert backend == "nccl"
+    assert device_id == CUDA
     _JOIN("gloo", **how)
+    atexit.register(leave)  # as NCCL does when its process ends
+
+
+def leave() -> None:
+    """All together, as NCCL does: who leaves alone waits for the others."""
+    if dist.is_initialized():
+        dist.barrier()
+        _DESTROY()
 
 
 @contextmanager
@@ -201,11 +212,16 @@ def pretended_gpu() -> Iterator[None]:
         "get_rng_state": lambda device=None: torch.get_rng_state(),
         **dict.fromkeys(("_lazy_init", "empty_cache", "set_device", "synchronize", "set_rng_state"), mock.Mock()),
     }
-    collectives = {name: send_there(getattr(dist, name)) for name in ("all_reduce", "broadcast")}
+    several: dict[str, Any] = {
+        "init_process_group": join,
+        "destroy_process_group": leave,
+        "get_backend": lambda: "nccl",
+        **{name: sending(getattr(dist, name)) for name in ("all_reduce", "broadcast")},
+    }
     swaps = torch.__future__.get_swap_module_params_on_conversion()
     with ExitStack() as stack:
         stack.enter_context(mock.patch.multiple(torch.cuda, **patched))
-        stack.enter_context(mock.patch.multiple(dist, init_process_group=join, **collectives))
+        stack.enter_context(mock.patch.multiple(dist, **several))
         stack.enter_context(mock.patch.object(torch, "autocast", Autocast))
         stack.enter_context(mock.patch.object(_WorkItem, "run", run_pretending))
         stack.enter_context(Moving())

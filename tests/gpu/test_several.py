@@ -20,19 +20,17 @@ pytestmark = [pytest.mark.gpu, pytest.mark.slow]
 SEVERAL = Path(__file__).with_name("several.py")
 
 
-def train_on_two(photos: Path, model: str, effort: str, overrides: list[str], out: Path) -> None:
-    """Two processes, a GPU each, as torchrun starts them; both must succeed."""
+def on_two(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command line of two processes, a GPU each, as torchrun starts them."""
     several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(SEVERAL)]
-    asked = ["train", str(photos), "--model", model, "--effort", effort, "--out", str(out)]
-    done = subprocess.run(
-        [*several, *asked, *(part for override in overrides for part in ("--set", override))],
+    return subprocess.run(
+        [*several, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=200,
         check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    assert done.returncode == 0, done.stderr
 
 
 def accuracy_of(run: Path) -> float:
@@ -41,12 +39,17 @@ def accuracy_of(run: Path) -> float:
     return found
 
 
-@pytest.mark.parametrize("kind", ["from scratch", "head", "fine-tuned", "taught"])
-def test_two_train_what_one_trains_but_for_rounding(
-    bright_and_dark: Path, tmp_path: Path, begun: Path, gpu: str, kind: str
-) -> None:
+@pytest.fixture(autouse=True)
+def two_gpus(gpu: str) -> None:
+    """Tests of several are skipped, saying so, where there is a real one alone."""
     if gpu == "real" and torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
+
+
+@pytest.mark.parametrize("kind", ["from scratch", "head", "fine-tuned", "taught"])
+def test_two_train_what_one_trains_but_for_rounding(
+    bright_and_dark: Path, tmp_path: Path, begun: Path, kind: str
+) -> None:
     few = ["training.micro_batch=5", "training.epochs=3"]
     start = [f'network.weights="{begun}"', "data.image_size=32"]
     model, effort, overrides = {
@@ -56,7 +59,9 @@ def test_two_train_what_one_trains_but_for_rounding(
         "taught": ("cnn", "quick", [f'training.teacher="{begun}"', *few]),
     }[kind]
     overrides.append("training.precision=float32")
-    train_on_two(bright_and_dark, model, effort, overrides, tmp_path / "two")
+    told = [part for override in overrides for part in ("--set", override)]
+    done = on_two("train", bright_and_dark, "--model", model, "--effort", effort, *told, "--out", tmp_path / "two")
+    assert done.returncode == 0, done.stderr
     train(bright_and_dark, model=model, effort=effort, overrides=overrides, out=tmp_path / "one")
     one, two = tmp_path / "one", tmp_path / "two"
     assert accuracy_of(one) == accuracy_of(two)
@@ -64,3 +69,10 @@ def test_two_train_what_one_trains_but_for_rounding(
     assert first.keys() == second.keys()
     for name, weights in first.items():
         np.testing.assert_allclose(second[name], weights, atol=1e-3, err_msg=name)
+
+
+def test_a_mistake_of_one_ends_both_and_is_told(tmp_path: Path) -> None:
+    done = on_two("train", tmp_path / "nowhere")
+    assert done.returncode != 0
+    assert "nowhere: does not exist" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr.split("ChildFailedError")[0].split("error: ")[0]

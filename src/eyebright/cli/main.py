@@ -6,8 +6,9 @@ import errno
 import os
 import signal
 import sys
+import traceback
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -75,6 +76,32 @@ def _write_no_more() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and leave with its exit code; no traceback is shown unless $EYEBRIGHT_TRACEBACK is set."""
+    try:
+        _run(arguments)
+    except BaseException as error:
+        if _others_wait():
+            _leave_at_once(error)
+        raise
+
+
+def _others_wait() -> bool:
+    """Whether this is one of several processes with GPUs, and others may wait for it."""
+    launch = sys.modules.get("eyebright.distributed.launch")
+    return launch is not None and bool(launch.others_wait())
+
+
+def _leave_at_once(error: BaseException) -> NoReturn:
+    """Without what Python and its libraries do at the end: they would wait for the others."""
+    code: Any = error.code if isinstance(error, SystemExit) else 1
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(error)
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 1)
+
+
+def _run(arguments: list[str] | None) -> NoReturn:
     from eyebright.cli.terminal import print_error
 
     if sys.stdout is None:  # closed by the shell, as with >&-

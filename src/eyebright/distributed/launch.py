@@ -18,7 +18,10 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import EyebrightError, SettingsError
 
 PATIENCE = timedelta(minutes=10)
-"""How long a rank waits for the others: rank 0 may read and write for a while. A rank that dies is noticed at once."""
+"""How long a rank waits for the others' share of a sum, which all have begun."""
+
+LONG_PATIENCE = timedelta(hours=12)
+"""How long it waits for their word: rank 0 may read and write for hours. Gloo notices at once when one has died."""
 
 JOINING = timedelta(minutes=2)
 """How long the processes may take to find each other."""
@@ -32,6 +35,9 @@ class LostProcessError(EyebrightError):
 def join_ranks(device: str) -> Iterator[Ranks]:
     """This process among those that torchrun started; it leaves them at the end.
 
+    With GPUs it does not where an error ends the block: NCCL would wait for the others, who wait for this process. Then
+    it must leave with `os._exit`, as the command line does; see `others_wait`.
+
     Args:
         device: "cpu", or "cuda": then each rank takes the GPU of its local rank.
 
@@ -42,30 +48,40 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         yield Ranks()
         return
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    gpu = device.startswith("cuda")
+    local, gpu = int(os.environ.get("LOCAL_RANK", "0")), device.startswith("cuda")
     if gpu:
-        local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():
             raise SettingsError(
                 f"process {local} of this machine has no GPU: there are {torch.cuda.device_count()}; start fewer with "
                 "torchrun --nproc-per-node, or train on the CPU: --set training.device=cpu"
             )
         torch.cuda.set_device(local)
+    own = torch.device("cuda", local) if gpu else None
     try:
-        backend = "nccl" if gpu else "gloo"
-        dist.init_process_group(backend, store=_open_store(rank), rank=rank, world_size=size, timeout=PATIENCE)
+        # NCCL connects here, where all are there, and not when the first sum is due, because it is told its GPU.
+        backend, store = "nccl" if gpu else "gloo", _open_store(rank)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE, device_id=own)
+        control = dist.new_group(backend="gloo", timeout=LONG_PATIENCE)
     except (RuntimeError, ValueError) as error:
         first = str(error).splitlines()[0]
         raise SettingsError(f"the {size} processes that torchrun started can't reach each other: {first}") from error
+    failed = True
     try:
-        yield Ranks(rank=rank, size=size, device=f"cuda:{torch.cuda.current_device()}" if gpu else "cpu")
+        yield Ranks(rank=rank, size=size, device="cpu" if own is None else str(own), control=control)
+        failed = False
     except RuntimeError as error:
         # torch's own errors of a lost connection (DistError) are not named the same in all its versions.
         if "peer" not in str(error) and not type(error).__name__.startswith("Dist"):
             raise
         raise LostProcessError(f"process {rank} lost the others: one has died, or the network has failed") from error
     finally:
-        dist.destroy_process_group()
+        if not (gpu and failed):
+            dist.destroy_process_group()
+
+
+def others_wait() -> bool:
+    """Whether others may wait for this process on their GPUs, so that it must leave without a word to them."""
+    return dist.is_available() and dist.is_initialized() and dist.get_backend() == "nccl"
 
 
 def _open_store(rank: int) -> Store:

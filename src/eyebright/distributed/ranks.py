@@ -3,6 +3,9 @@
 Every rank runs the same code on the same data and takes its share of each batch; what they must agree on goes through
 the few methods here. Sums are exact where they only put shares together (all but one rank give zeros). On CPUs, two,
 four, eight … ranks add up in pairs of neighbours, pairs of pairs and so on.
+
+On GPUs they are added up by NCCL. All else is agreed on by gloo, from CPU to CPU: it notices at once when a rank is
+gone, where NCCL waits, and no GPU has to come to rest for it.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ class Ranks:
     """From 0 to size - 1; rank 0 alone writes and speaks."""
     size: int = 1
     device: str = "cpu"
-    """Where tensors must lie to be sent: "cpu" for gloo, this rank's GPU for NCCL."""
+    """Where tensors must lie to be added up: "cpu" for gloo, this rank's GPU for NCCL."""
+    control: dist.ProcessGroup | None = None
+    """The connection by which all but sums is agreed on; None for the one of sums."""
 
     @property
     def leads(self) -> bool:
@@ -59,16 +64,16 @@ class Ranks:
         """Each flag, true if it is so on any rank. All ranks must call this together, as everything below."""
         if self.size == 1:
             return flags
-        found = torch.tensor(flags, dtype=torch.int32, device=self.device)
-        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        found = torch.tensor(flags, dtype=torch.int32)
+        dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self.control)
         return tuple(bool(flag) for flag in found.tolist())
 
     def lowest(self, number: int) -> int:
         """The lowest number of all ranks."""
         if self.size == 1:
             return number
-        found = torch.tensor([number], dtype=torch.int64, device=self.device)
-        dist.all_reduce(found, op=dist.ReduceOp.MIN)
+        found = torch.tensor([number], dtype=torch.int64)
+        dist.all_reduce(found, op=dist.ReduceOp.MIN, group=self.control)
         return int(found)
 
     def add(self, tensors: Sequence[Tensor]) -> None:
@@ -115,14 +120,13 @@ class Ranks:
             return content
         gives = self.rank == source
         assert not gives or content is not None
-        length = torch.tensor([len(content or b"")], dtype=torch.int64, device=self.device)
-        dist.broadcast(length, src=source)
+        length = torch.tensor([len(content or b"")], dtype=torch.int64)
+        dist.broadcast(length, src=source, group=self.control)
         body = torch.empty(int(length), dtype=torch.uint8)
         if gives and content:
             body = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        body = body.to(self.device)
-        dist.broadcast(body, src=source)
-        return body.cpu().numpy().tobytes()
+        dist.broadcast(body, src=source, group=self.control)
+        return body.numpy().tobytes()
 
     def spread(self, tensors: Sequence[Tensor]) -> None:
         """Replace each tensor by rank 0's."""
