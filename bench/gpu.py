@@ -102,7 +102,7 @@ def inference_ways(name: str, peers: dict[str, Any], options: argparse.Namespace
     ways: dict[str, tuple[str, Way]] = {}
     for whose, build in list_networks(name, peers).items():
         ways[f"{whose}, eager float32 NCHW"] = (
-            FLOAT32,
+            TF32,  # in convolutions, as torch has it
             forward_way(build(), images, torch.float32, channels_last=False),
         )
         ways[f"{whose}, eager bfloat16, channels last"] = (BFLOAT16, forward_way(build(), images, torch.bfloat16))

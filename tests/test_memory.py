@@ -79,6 +79,9 @@ def test_what_a_gpu_and_its_libraries_say_when_memory_is_used_up_is_known() -> N
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
         "GET was unable to find an engine to execute this computation",
         "Unable to find a valid cuDNN algorithm to run convolution",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "CUDA error: out of memory",
     )
     assert all(is_out_of_memory(RuntimeError(words)) for words in said)
     assert not is_out_of_memory(RuntimeError("CUDA error: no kernel image is available for execution on the device"))

@@ -15,9 +15,9 @@ _SIGNS = (
     *("can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory"),
     # oneDNN, of a convolution's scratch space.
     *("could not create a primitive", "could not create a memory"),
-    # A GPU's libraries find no room for what they work with.
-    *("cudnn_status_alloc_failed", "cublas_status_alloc_failed", "unable to find an engine to execute"),
-    "unable to find a valid cudnn algorithm",
+    # A GPU's libraries find no room for what they work with; cuDNN 9 says "…_DEVICE_ALLOCATION_FAILED".
+    *("cudnn_status_alloc_failed", "cublas_status_alloc_failed", "allocation_failed", "cublas_status_not_initialized"),
+    *("unable to find an engine to execute", "unable to find a valid cudnn algorithm"),
 )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -133,18 +134,30 @@ def test_a_teacher_is_heard_on_the_side_that_is_shown() -> None:
 def test_a_batch_for_which_a_gpu_had_no_room_is_prepared_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = epoch_of(BATCHES, 1)
     plain = Batches._batch
-    refused: list[str] = []
+    refused: list[weakref.ref[torch.Tensor]] = []
 
     def batch(self: Batches, *given: Any) -> Batch:
-        thread = threading.current_thread().name
-        if thread.startswith("augment") and len(refused) < 3:
-            refused.append(thread)
-            raise torch.OutOfMemoryError("CUDA out of memory")
+        if threading.current_thread().name.startswith("augment"):
+            if len(refused) < 3:
+                half_done = torch.ones(3)
+                refused.append(weakref.ref(half_done))
+                raise RuntimeError("CUDA error: out of memory")
+        else:
+            assert all(each() is None for each in refused)  # or there would be no room again
         return plain(self, *given)
 
     monkeypatch.setattr(Batches, "_batch", batch)
     assert epoch_of(replace(BATCHES, workers=2), 1) == expected
     assert len(refused) == 3
+
+
+def test_another_error_in_a_thread_is_not_taken_for_too_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def batch(self: Batches, *given: Any) -> Batch:
+        raise RuntimeError("no kernel image is available")
+
+    monkeypatch.setattr(Batches, "_batch", batch)
+    with pytest.raises(RuntimeError, match="no kernel image"):
+        epoch_of(replace(BATCHES, workers=2), 1)
 
 
 def test_a_batch_is_split_into_runs_of_neighbours() -> None:

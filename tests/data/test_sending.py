@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eyebright.data.sending import float32_as, send, send_normalised
+from eyebright.data.sending import exactly, float32_as, send, send_normalised
 from eyebright.preprocess import Preprocessing
 
 
@@ -24,21 +24,22 @@ def test_on_a_cpu_nothing_is_copied() -> None:
     assert np.array_equal(normalised.numpy(), preprocessing.normalise(pixels))
 
 
-def test_the_precision_of_a_gpu_is_put_back_and_exact_blocks_wait_for_each_other() -> None:
+def test_the_precision_of_a_gpu_is_put_back_and_is_not_changed_inside_an_exact_block() -> None:
     before = precisions()
     with float32_as("tf32"):
         assert precisions() == ("tf32", "tf32")
         inside = threading.Event()
 
-        def exactly() -> None:
-            with float32_as("ieee"):
+        def fast() -> None:
+            with float32_as("tf32"):
                 inside.set()
 
-        with float32_as("ieee"), float32_as("ieee"):
+        with exactly(), exactly():
             assert precisions() == ("ieee", "ieee")
-            other = threading.Thread(target=exactly)
+            other = threading.Thread(target=fast)
             other.start()
             assert not inside.wait(0.1)
+            assert precisions() == ("ieee", "ieee")
         other.join()
         assert precisions() == ("tf32", "tf32")
     assert precisions() == before

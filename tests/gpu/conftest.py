@@ -13,7 +13,7 @@ import atexit
 import os
 from collections.abc import Iterator
 from concurrent.futures.thread import _WorkItem
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -208,6 +208,7 @@ def pretended_gpu() -> Iterator[None]:
         "current_device": lambda: LOCAL,
         "is_bf16_supported": lambda including_emulation=True: True,
         "get_device_name": lambda device=None: "a pretended GPU",
+        "device": lambda device: nullcontext(),
         "is_current_stream_capturing": lambda: False,
         "get_rng_state": lambda device=None: torch.get_rng_state(),
         **dict.fromkeys(("_lazy_init", "empty_cache", "set_device", "synchronize", "set_rng_state"), mock.Mock()),

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from eyebright.inference.torch_engine import TorchEngine
+from eyebright.memory import TooLittleMemoryError
 from eyebright.models.catalog import build_model
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
@@ -50,3 +51,27 @@ def test_bfloat16_is_near_and_says_its_name() -> None:
     assert found.dtype == np.float32
     assert 0 < np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()
     assert (exact.name, low.name) == ("torch", "torch-bf16")
+
+
+def test_where_memory_runs_out_fewer_are_answered_at_once_from_then_on() -> None:
+    engine = TorchEngine(build_model("cnn", num_classes=3), PREPROCESSING)
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 3, 33, 33), dtype=np.uint8)
+    expected = engine.run_and_embed(pixels)
+    asked: list[int] = []
+
+    def refuse(_: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
+        asked.append(len(given[0]))
+        if asked[-1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    first = next(module for module in engine._model.modules() if isinstance(module, torch.nn.Conv2d))
+    first.register_forward_pre_hook(refuse)
+    for one, other in zip(engine.run_and_embed(pixels), expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert asked == [9, 4, 2, 2, 2, 2, 1]
+    asked.clear()
+    engine.run(pixels)
+    assert asked == [2, 2, 2, 2, 1]
+    first.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(TooLittleMemoryError, match="a single image"):
+        engine.run(pixels)

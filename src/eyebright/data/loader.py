@@ -19,6 +19,7 @@ from torch import Tensor
 from eyebright.data.augment import FLIP, AugmentationSettings, augment, draw_uniform
 from eyebright.data.mixing import mix
 from eyebright.data.sending import send
+from eyebright.memory import is_out_of_memory
 from eyebright.preprocess import Preprocessing
 
 _ORDER = 1000  # the purpose under which the order of samples is drawn
@@ -85,11 +86,11 @@ class Batches:
             for whole in wholes:
                 yield self._batch(number, draws[whole], rows[whole]), len(whole)
             return
-        waiting: deque[tuple[Future[Batch], NDArray[np.int64]]] = deque()
+        waiting: deque[tuple[Future[Batch | None], NDArray[np.int64]]] = deque()
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="augment")
         try:
             for whole in wholes:
-                waiting.append((pool.submit(self._batch, number, draws[whole], rows[whole]), whole))
+                waiting.append((pool.submit(self._try_batch, number, draws[whole], rows[whole]), whole))
                 if len(waiting) > self.workers:
                     future, due = waiting.popleft()
                     yield self._wait(future, number, draws[due], rows[due]), len(due)
@@ -118,14 +119,25 @@ class Batches:
         order = np.argsort(draw_uniform(self.seed, number, draws, _ORDER), kind="stable")
         return draws[order], drawn[order]
 
-    def _wait(self, future: Future[Batch], number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
+    def _wait(
+        self, future: Future[Batch | None], number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> Batch:
         """What a thread has prepared; prepared once more where it found no room on the GPU beside a backward pass."""
-        try:
-            return future.result()
-        except torch.OutOfMemoryError:
-            pass  # the error holds on to what was made so far, and must be gone before there is room again
-        torch.cuda.empty_cache()
+        batch = future.result()
+        if batch is not None:
+            return batch
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
         return self._batch(number, draws, rows)
+
+    def _try_batch(self, number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch | None:
+        """A batch; None if memory ran out. The error is not passed on: it would hold on to what was made so far."""
+        try:
+            return self._batch(number, draws, rows)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
 
     def _batch(self, number: int, draws: NDArray[np.int64], rows: NDArray[np.int64]) -> Batch:
         """This process's share of one batch."""

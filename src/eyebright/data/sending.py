@@ -6,7 +6,7 @@ Shapes: N images, C channels, S side that the network sees.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from threading import RLock
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from eyebright.preprocess import Preprocessing
 
-_EXACT = RLock()
+_SETTING = RLock()
 
 
 def send(array: NDArray[Any], device: str) -> Tensor:
@@ -41,16 +41,24 @@ def send_normalised(images: NDArray[Any], preprocessing: Preprocessing, device: 
 def float32_as(precision: str) -> Iterator[None]:
     """How GPUs multiply float32 inside the block: "ieee", exactly, or "tf32", with 10 bits and several times as fast.
 
-    torch keeps that for the whole process, so threads that want it exact wait for each other.
+    torch keeps that for the whole process: see `exactly` for threads that answer beside others.
     """
     backends: Any = torch.backends
     settings = (backends.cuda.matmul, backends.cudnn.conv)
-    with _EXACT if precision == "ieee" else nullcontext():
+    with _SETTING:
         before = [setting.fp32_precision for setting in settings]
-        try:
-            for setting in settings:
-                setting.fp32_precision = precision
-            yield
-        finally:
+        for setting in settings:
+            setting.fp32_precision = precision
+    try:
+        yield
+    finally:
+        with _SETTING:
             for setting, was in zip(settings, before, strict=True):
                 setting.fp32_precision = was
+
+
+@contextmanager
+def exactly() -> Iterator[None]:
+    """GPUs multiply float32 exactly inside the block, and no other thread changes that; such blocks must be short."""
+    with _SETTING, float32_as("ieee"):
+        yield

@@ -6,6 +6,8 @@ Shapes: N images, R side of a square, S side that the network sees, C channels, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -81,11 +83,15 @@ def embed(
         batch_size = 256 if device.startswith("cuda") else 32
     together, at_once = batch_size * ranks.size, batch_size
 
-    def look(chosen: NDArray[np.int64], size: int) -> NDArray[np.float32]:
+    def show(done: int) -> NDArray[np.uint8]:
+        """This rank's share of what comes after so many rows, as the network sees it."""
+        start = done + ranks.rank * batch_size
+        return preprocessing.crop(squares[rows[start : start + batch_size]])
+
+    def look(seen: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
         found = []
-        for first in range(0, len(chosen), size):
-            seen = preprocessing.crop(squares[chosen[first : first + size]])
-            answers: Tensor = backbone.embed(send_normalised(seen, preprocessing, device))
+        for first in range(0, len(seen), size):
+            answers: Tensor = backbone.embed(send_normalised(seen[first : first + size], preprocessing, device))
             found.append(answers.float().cpu().numpy())
         return np.concatenate(found)
 
@@ -93,17 +99,25 @@ def embed(
         progress.warn(f"out of memory: on with {size} image{'s' * (size > 1)} at once")
 
     progress.start("looking at the images", len(rows))
-    with torch.inference_mode(), torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bfloat16):
+    # A GPU looks at some while a thread takes the next from the table; a CPU has enough to do.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="show") if device.startswith("cuda") else None
+    with (
+        pool or nullcontext(),
+        torch.inference_mode(),
+        torch.autocast(device.split(":")[0], torch.bfloat16, enabled=bfloat16),
+    ):
+        shown = None if pool is None else pool.submit(show, so_far.done)
         while so_far.done < len(rows):
             (stop,) = ranks.any(progress.stop_requested)
             keep(so_far, stop)
             if stop:
                 raise KeyboardInterrupt
+            seen = show(so_far.done) if shown is None else shown.result()
+            shown = None if pool is None else pool.submit(show, so_far.done + together)
             start = so_far.done + ranks.rank * batch_size
-            chosen = rows[start : start + batch_size]
-            if len(chosen):
-                found, at_once = with_fewer(partial(look, chosen), at_once, say_fewer)
-                so_far.embeddings[start : start + len(chosen)] = found
+            if len(seen):
+                found, at_once = with_fewer(partial(look, seen), at_once, say_fewer)
+                so_far.embeddings[start : start + len(seen)] = found
             so_far.done = min(so_far.done + together, len(rows))
             progress.advance(so_far.done)
     progress.finish()

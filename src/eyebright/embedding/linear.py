@@ -6,7 +6,8 @@ Shapes: N samples, D embedding width, K classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eyebright.data.sending import float32_as, send
 from eyebright.progress import Progress, SilentProgress
 
 # From strong to weak: each fit starts from the one before it.
@@ -63,6 +65,11 @@ class HeadSearch:
     best_bias: Tensor
     tried: list[TriedStrength] = field(default_factory=list)
 
+    def on(self, device: str) -> HeadSearch:
+        """The same, its tensors on a device."""
+        names = ("weight", "bias", "best_weight", "best_bias")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
     @property
     def best(self) -> int:
         """Which of those tried had the lowest validation loss, the first of equals."""
@@ -84,12 +91,13 @@ def fit_linear_head(
     class_weights: Tensor | None = None,
     search: HeadSearch | None = None,
     keep: Callable[[HeadSearch], object] = lambda _: None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> LinearHead:
     """The head with the lowest cross-entropy on the validation samples.
 
     Minimises mean cross-entropy + strength / 2 * |W|^2 over standardised embeddings with L-BFGS, for one strength after
-    the other; the bias is not penalised. Standardisation is folded into the result. Deterministic.
+    the other; the bias is not penalised. Standardisation is folded into the result. Deterministic, on one device.
 
     Args:
         train, train_labels: (N, D) to fit on, and (N,) whole numbers; or (N, K) zeros and ones where a sample may have
@@ -100,6 +108,7 @@ def fit_linear_head(
         class_weights: (K,) how much a class counts, in fitting and in choosing.
         search: where an earlier search was, to go on from there.
         keep: given where the search is after each strength.
+        device: a torch device to compute on.
         progress: shown in strengths; if a stop is requested, the best so far is returned.
 
     Raises:
@@ -110,25 +119,31 @@ def fit_linear_head(
     # Embeddings that hardly vary must not be blown up to the size of the others.
     deviation = train.std(axis=0, dtype=np.float64)
     deviation = np.maximum(deviation, 1e-3 * max(float(deviation.mean()), 1e-12))
-    x, x_val = (torch.from_numpy(((part - mean) / deviation).astype(np.float32)) for part in (train, val))
-    y, y_val = torch.from_numpy(train_labels), torch.from_numpy(val_labels)
+    x, x_val = (send(((part - mean) / deviation).astype(np.float32), device) for part in (train, val))
+    y, y_val = send(train_labels, device), send(val_labels, device)
+    if class_weights is not None:
+        class_weights = class_weights.to(device)
     if search is None:
         empty = torch.zeros(num_classes, train.shape[1]), torch.zeros(num_classes)
         search = HeadSearch(weight=empty[0], bias=empty[1], best_weight=empty[0], best_bias=empty[1])
+    search = search.on(device)
     progress.start("fitting the head", len(strengths))
-    while len(search.tried) < len(strengths):
-        # Counted from the first of equals: how many came after the lowest loss.
-        if progress.stop_requested or (search.tried and len(search.tried) - 1 - search.best >= PATIENCE):
-            break
-        try:
-            _try_next(search, strengths[len(search.tried)], x, y, x_val, y_val, class_weights, progress)
-        except _StoppedError:
-            break
-        keep(search)
-        progress.advance(len(search.tried), f"validation accuracy {search.tried[-1].val_accuracy:.1%}")
+    # A GPU's shorter numbers would mislead the line search.
+    with float32_as("ieee") if device.startswith("cuda") else nullcontext():
+        while len(search.tried) < len(strengths):
+            # Counted from the first of equals: how many came after the lowest loss.
+            if progress.stop_requested or (search.tried and len(search.tried) - 1 - search.best >= PATIENCE):
+                break
+            try:
+                _try_next(search, strengths[len(search.tried)], x, y, x_val, y_val, class_weights, progress)
+            except _StoppedError:
+                break
+            keep(search)
+            progress.advance(len(search.tried), f"validation accuracy {search.tried[-1].val_accuracy:.1%}")
     progress.finish()
     if not search.tried:
         raise KeyboardInterrupt
+    search = search.on("cpu")
     scaled = search.best_weight.double().numpy() / deviation
     return LinearHead(
         weight=scaled.astype(np.float32),

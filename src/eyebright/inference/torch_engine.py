@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from typing import final
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from eyebright.bundle.engines import TORCH, TORCH_BF16, TORCH_CUDA
-from eyebright.data.sending import float32_as, send
+from eyebright.data.sending import exactly, send
+from eyebright.memory import with_fewer
 from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
@@ -45,17 +45,36 @@ class TorchEngine:
         on_gpu = device.startswith("cuda")
         self.name = TORCH_BF16 if bfloat16 else TORCH_CUDA if on_gpu else TORCH
         # A GPU would round float32 to 10 bits, and so answer otherwise than what was trained and saved.
-        self._exactly: Callable[[], AbstractContextManager[None]] = (
-            partial(float32_as, "ieee") if on_gpu else nullcontext
-        )
+        self._exactly: Callable[[], AbstractContextManager[None]] = exactly if on_gpu else nullcontext
+        self._most: int | None = None
+        """How many images at once there was room for, if it ran out."""
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels (N, C, S, S) -> logits (N, K)."""
         return self.run_and_embed(images)[0]
 
-    @torch.inference_mode()
     def run_and_embed(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Pixels (N, C, S, S) -> logits (N, K) and embeddings (N, D)."""
+        """Pixels (N, C, S, S) -> logits (N, K) and embeddings (N, D); fewer at once where memory runs out.
+
+        Raises:
+            TooLittleMemoryError: memory ran out with a single image.
+        """
+        count = max(1, len(images))
+
+        def run(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            parts = [self._run(images[start : start + size]) for start in range(0, count, size)]
+            logits, embeddings = zip(*parts, strict=True)
+            return np.concatenate(logits), np.concatenate(embeddings)
+
+        def remember(size: int) -> None:
+            self._most = size
+
+        found, _ = with_fewer(run, count if self._most is None else min(count, self._most), remember)
+        return found
+
+    @torch.inference_mode()
+    def _run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Some images at once."""
         given = images if images.flags.writeable else images.copy(order="K")  # torch warns of what it can't write to
         if self.name == TORCH_CUDA:  # as they lie in memory, which is the fastest way there
             pixels = send(np.moveaxis(given, 1, 3), self._device).permute(0, 3, 1, 2)

@@ -31,7 +31,10 @@ def note_conditions(settings: Settings, ranks: Ranks) -> dict[str, str]:
         ranks: the processes that train together.
     """
     versions = {name: version for name, version in list_versions().items() if name != "python"}
-    found = {"processor": describe_processor(), "device": find_device(settings, ranks).split(":")[0]}
+    device = find_device(settings, ranks)
+    found = {"processor": describe_processor(), "device": device.split(":")[0]}
+    if device.startswith("cuda"):
+        found["gpu"] = torch.cuda.get_device_name(device)
     found["threads"] = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)} a process"
     if not ranks.adds_in_pairs:
         found["processes"] = f"{ranks.size} processes"

@@ -5,7 +5,7 @@ Shapes: N samples, M of them for training and validation, D embedding width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from eyebright.embedding.embed import EmbeddingsSoFar, embed, put_together
-from eyebright.embedding.linear import HeadSearch, TriedStrength, fit_linear_head
+from eyebright.embedding.linear import HeadSearch, LinearHead, TriedStrength, fit_linear_head
+from eyebright.memory import is_out_of_memory
 from eyebright.models.protocol import Network
 from eyebright.training.checkpoint import Snapshot
 from eyebright.training.history import EpochRecord
@@ -55,8 +56,8 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
         parts = {"embeddings": {"embeddings": torch.from_numpy(embeddings)}, "head": tensors}
         work.keep("head", state, parts)
 
-    try:
-        head = fit_linear_head(
+    def fit(device: str) -> LinearHead:
+        return fit_linear_head(
             embeddings[:count],
             work.answers(work.train_rows),
             embeddings[count:],
@@ -65,8 +66,12 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
             class_weights=work.class_weights,
             search=search,
             keep=keep,
+            device=device,
             progress=work.progress,
         )
+
+    try:
+        head = _fit_where_there_is_room(fit, work)
     except KeyboardInterrupt:  # before the first strength was done: what was seen is worth keeping
         parts = {"embeddings": {"embeddings": torch.from_numpy(embeddings)}}
         work.keep("embedding", {"done": len(embeddings)}, parts)
@@ -77,7 +82,20 @@ def fit_head(work: Work, snapshot: Snapshot | None) -> list[EpochRecord]:
         assert isinstance(work.model, Network)
         work.model.head.weight.copy_(torch.from_numpy(head.weight))
         work.model.head.bias.copy_(torch.from_numpy(head.bias))
+    work.ranks.spread([work.model.head.weight, work.model.head.bias])  # two kinds of GPUs round otherwise
     return _head_records(head.tried, seconds, head.best)
+
+
+def _fit_where_there_is_room(fit: Callable[[str], LinearHead], work: Work) -> LinearHead:
+    """On the GPU if there is one, and on the CPU where all embeddings do not fit on it."""
+    device = work.device if work.device.startswith("cuda") else "cpu"
+    try:
+        return fit(device)
+    except (MemoryError, RuntimeError) as error:
+        if device == "cpu" or not is_out_of_memory(error):
+            raise
+    work.progress.warn("the GPU has no room to fit the head on: the processor does it")
+    return fit("cpu")
 
 
 def _head_records(tried: Sequence[TriedStrength], seconds: Sequence[float], best: int) -> list[EpochRecord]:

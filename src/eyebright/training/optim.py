@@ -116,12 +116,8 @@ class WeightAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Take in the model's weights after step number `step`, from 1."""
         decay = min(self.decay, step / (step + 9))
-        averages: list[Tensor] = []
-        values: list[Tensor] = []
-        for name, tensor in model.state_dict().items():
-            if tensor.is_floating_point():
-                averages.append(self.weights[name])
-                values.append(tensor.detach())
-            else:
-                self.weights[name].copy_(tensor)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        now = model.state_dict()
+        fractions = [name for name, tensor in now.items() if tensor.is_floating_point()]
+        torch._foreach_lerp_([self.weights[name] for name in fractions], [now[name] for name in fractions], 1 - decay)
+        if counters := [name for name, tensor in now.items() if not tensor.is_floating_point()]:
+            torch._foreach_copy_([self.weights[name] for name in counters], [now[name] for name in counters])

@@ -1,7 +1,7 @@
 """The recipes behind the one dial, and how they become settings.
 
 The rules depend on the network, the effort and the data, never on the machine (but for the precision), so that the
-same seed gives the same run everywhere. Numbers come from measurements in docs/log.md.
+same seed gives the same run everywhere, but for rounding. Numbers come from measurements in docs/log.md.
 """
 
 from __future__ import annotations

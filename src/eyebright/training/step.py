@@ -151,8 +151,7 @@ class _Total:
         self._counters = [norm.num_batches_tracked for norm in learning if norm.num_batches_tracked is not None]
         found = [(norm.running_mean, norm.running_var) for norm in learning]
         self._statistics = [tensor for pair in found for tensor in pair if tensor is not None]
-        self._before = [tensor.clone() for tensor in self._statistics]
-        self._counted = [counter.clone() for counter in self._counters]
+        self._before, self._counted = _copies(self._statistics), _copies(self._counters)
         self._beside: list[Tensor] = []
         """The loss, then the statistics; empty before the first part."""
         self._aside: list[tuple[list[Tensor | None], list[Tensor]]] = []
@@ -166,8 +165,9 @@ class _Total:
 
     def add(self, loss: Tensor, weight: float) -> None:
         """A part's loss and the statistics that it came to; its gradients were added by `backward`."""
-        found = [loss.to(_widest(loss.device)), *(tensor * weight for tensor in self._statistics)]
-        self._beside = [one + other for one, other in zip(self._beside, found, strict=True)] if self._beside else found
+        wide = loss.to(_widest(loss.device))
+        found = [wide, *torch._foreach_mul(self._statistics, weight)] if self._statistics else [wide]
+        self._beside = _sum(self._beside, found) if self._beside else found
         self._rewind()
 
     def put_aside(self) -> None:
@@ -185,7 +185,7 @@ class _Total:
                 parameter.grad = grad
             elif grad is not None:
                 parameter.grad.add_(grad)
-        self._beside = [one + other for one, other in zip(beside, self._beside, strict=True)]
+        self._beside = _sum(beside, self._beside)
 
     def tensors(self) -> list[Tensor]:
         """All of it, to be added up over ranks; zeros where no part fell to this one."""
@@ -201,15 +201,31 @@ class _Total:
     def finish(self) -> Tensor:
         """Move the statistics to where they go; returns the loss."""
         loss, *statistics = self._beside
-        for tensor, found in zip(self._statistics, statistics, strict=True):
-            tensor.copy_(found)
-        for counter, counted in zip(self._counters, self._counted, strict=True):
-            counter.copy_(counted + 1)
+        _copy(self._statistics, statistics)
+        if self._counters:
+            _copy(self._counters, list(torch._foreach_add(self._counted, 1)))
         return loss
 
     def _rewind(self) -> None:
-        for tensor, before in zip(self._statistics, self._before, strict=True):
-            tensor.copy_(before)
+        _copy(self._statistics, self._before)
+
+
+def _copy(to: list[Tensor], values: list[Tensor]) -> None:
+    """Each value into its tensor: on a GPU one errand, not one for each of a hundred."""
+    if to:
+        torch._foreach_copy_(to, values)
+
+
+def _copies(of: list[Tensor]) -> list[Tensor]:
+    made = [torch.empty_like(tensor) for tensor in of]
+    _copy(made, of)
+    return made
+
+
+def _sum(some: list[Tensor], others: list[Tensor]) -> list[Tensor]:
+    """Each with its other; the loss, which comes first, is of another type than the statistics."""
+    rest = torch._foreach_add(some[1:], others[1:]) if len(some) > 1 else []
+    return [some[0] + others[0], *rest]
 
 
 def _widest(device: torch.device) -> torch.dtype:

@@ -8,7 +8,7 @@ Shapes: N samples, R side of the cached square, C channels, D embedding width, K
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -102,8 +102,8 @@ def train(
 ) -> TrainedNetwork:
     """Train one network on the table's training samples, choosing by its validation samples.
 
-    The test samples are not looked at. The same table, settings and seed give the same network, whether or not training
-    was stopped and gone on with on the way.
+    The test samples are not looked at. On a CPU the same table, settings and seed give the same network, bit for bit,
+    whether or not training was stopped and gone on with on the way; on a GPU but for rounding.
 
     Args:
         table: with every sample in a split.
@@ -189,9 +189,12 @@ def _working(settings: Settings, ranks: Ranks) -> Iterator[str]:
     """The device to work on, with everything random seeded and nothing of that left behind."""
     device = find_device(settings, ranks)
     on_gpu = device.startswith("cuda")
-    # In the few products of float32 that are left, a GPU's shorter numbers cost no accuracy that matters.
-    fast = float32_as("tf32") if on_gpu else nullcontext()
-    with torch.random.fork_rng(devices=[device] if on_gpu else []), fast:
+    with ExitStack() as stack:
+        if on_gpu:
+            stack.enter_context(torch.cuda.device(device))
+            # Beside bfloat16, a GPU's shorter float32 costs no accuracy that matters.
+            stack.enter_context(float32_as("ieee" if settings.training.precision == "float32" else "tf32"))
+        stack.enter_context(torch.random.fork_rng(devices=[device] if on_gpu else []))
         torch.manual_seed(settings.seed % 2**63)
         yield device
 
