@@ -6,6 +6,7 @@ TESTS_SEE_GPU=1 python -m pytest -n 0 -m gpu
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from eyebright.data.augment import FINE_TUNING, LIGHT, AugmentationSettings, aug
 from eyebright.data.loader import Batches
 from eyebright.data.sending import float32_as, send, send_normalised
 from eyebright.embedding.embed import embed
+from eyebright.embedding.linear import HeadSearch, LinearHead, fit_linear_head
 from eyebright.evaluation.report import EvaluationReport
 from eyebright.inference.load import load
 from eyebright.jobs.evaluate import evaluate
@@ -104,6 +106,58 @@ def test_embeddings_are_alike(name: str, squares: np.ndarray[tuple[int, ...], np
     )
     cosines = (here * there).sum(axis=1) / (np.linalg.norm(here, axis=1) * np.linalg.norm(there, axis=1))
     assert cosines.min() > 0.9999
+
+
+def test_a_head_is_fitted_alike() -> None:
+    chance = np.random.default_rng(0)
+    labels = np.arange(90) % 3
+    x = (chance.normal(size=(90, 8)) + np.eye(3, 8)[labels]).astype(np.float32)
+    here, there = (fit_linear_head(x, labels, x, labels, 3, device=device) for device in ("cpu", "cuda"))
+    assert here.best == there.best
+    np.testing.assert_allclose(there.weight, here.weight, rtol=1e-2, atol=1e-3)
+    resumed: list[HeadSearch] = []
+    fit_linear_head(x, labels, x, labels, 3, device="cuda", strengths=[10, 1], keep=resumed.append)
+    assert resumed[-1].weight.is_cuda
+    again = fit_linear_head(x, labels, x, labels, 3, device="cpu", search=resumed[-1])
+    np.testing.assert_allclose(again.weight, here.weight, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_head_that_does_not_fit_there_is_fitted_here(
+    bright_and_dark: Path, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    tried: list[str] = []
+
+    def fit(*given: Any, device: str, **named: Any) -> LinearHead:
+        tried.append(device.split(":")[0])
+        if device != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return fit_linear_head(*given, device=device, **named)
+
+    monkeypatch.setattr("eyebright.training.head.fit_linear_head", fit)
+    progress = SilentProgress()
+    monkeypatch.setattr(progress, "warn", told.append)
+    overrides = [f'network.weights="{begun}"', "data.image_size=32"]
+    run = train(bright_and_dark, model="resnet18", out=tmp_path / "run", overrides=overrides, progress=progress)
+    assert run.report is not None
+    assert tried == ["cuda", "cpu"]
+    assert any("no room to fit the head on" in one for one in told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("precision", "expected"), [("float32", "ieee"), ("bfloat16", "tf32")])
+def test_float32_is_exact_where_it_is_asked_for(
+    bright_and_dark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, expected: str
+) -> None:
+    found: set[str] = set()
+    progress = SilentProgress()
+    backends: Any = torch.backends
+    monkeypatch.setattr(progress, "advance", lambda *_: found.add(backends.cuda.matmul.fp32_precision))
+    overrides = ["training.epochs=1", "network.width=small", f"training.precision={precision}"]
+    train(bright_and_dark, model="cnn", out=tmp_path / "run", overrides=overrides, progress=progress)
+    assert expected in found
+    assert not {"ieee", "tf32"} - {expected} & found
 
 
 @pytest.mark.slow

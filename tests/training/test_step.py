@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 import torch
@@ -108,6 +109,24 @@ def test_batchnorm_that_keeps_its_statistics_keeps_them() -> None:
     stepper = Stepper(model.eval(), CrossEntropy(), PLAN, Ranks(), SilentProgress())
     stepper.add_gradients(batch_of(9), 9)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("size", [16, 9])
+def test_what_torch_compiles_adds_up_the_same_gradients(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    # With all that compiling does to a network but for the machine code, which takes a compiler and a minute.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    found = []
+    for compiled in (False, True):
+        model = network(dropout=0.0).train()
+        stepper = Stepper(model, CrossEntropy(), replace(PLAN, compiled=compiled), Ranks(), SilentProgress())
+        for _ in range(2):
+            stepper.add_gradients(batch_of(size), size)
+        grads = {f"{name}.grad": parameter.grad for name, parameter in model.named_parameters()}
+        found.append({**model.state_dict(), **grads})
+    assert found[0].keys() == found[1].keys()
+    for name, tensor in found[0].items():
+        assert tensor is not None
+        torch.testing.assert_close(found[1][name], tensor, rtol=1e-5, atol=1e-6)
 
 
 def out_of_memory(model: nn.Sequential, most: int) -> Iterator[None]:
