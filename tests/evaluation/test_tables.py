@@ -38,9 +38,11 @@ def test_costs_that_were_not_measured_have_no_row(build_comparison: Build) -> No
     first, second = ranked(build_comparison())[:2]
     assert "one image alone" not in render_costs([first, second]).split("<p")[0]
     timed = replace(first, latency_ms=21.44, slow_latency_ms=30.0, latency_count=90, predict_memory_bytes=700_000_000)
-    page = render_costs([timed, second])
+    page = render_costs([replace(timed, train_gpu_bytes=3_000_000_000), second])
     assert "21.4&#160;ms" in page
     assert "700.0 MB" in page
+    assert "3.0 GB" in page
+    assert page.count("on the GPU") == 1
     assert "&#8211;" in page
 
 

@@ -51,6 +51,8 @@ def without_times(contestants: Sequence[object]) -> list[Contestant]:
                 latency_count=None,
                 train_memory_bytes=None,
                 predict_memory_bytes=None,
+                train_gpu_bytes=None,
+                predict_gpu_bytes=None,
                 size_bytes=0,
             )
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from eyebright.inference.load import load
 from eyebright.speed.costs import FEWEST_RUNS, MOST_RUNS, measure_latency, read_peak, watch_memory
@@ -31,3 +32,16 @@ def test_memory_is_counted_from_the_beginning_of_the_block() -> None:
     peak = read_peak()
     assert peak is not None
     assert peak == pytest.approx(larger.num_bytes, rel=0.05)  # the system counts in steps
+
+
+def test_memory_of_a_gpu_is_told_where_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watch_memory() as without:
+        pass
+    assert without.gpu_bytes is None
+    begun: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: begun.append("anew"))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 123)
+    with watch_memory() as there:
+        assert begun == ["anew"]
+    assert there.gpu_bytes == 123

@@ -196,7 +196,7 @@ def _recolour(images: Tensor, colour: float, between: Between) -> Tensor:
     if images.shape[1] != len(LUMA):  # no colours that a grey could be told of
         return (images * tint[:, :, None, None]).clamp_(0, 255)
     strength = 1 + between(-colour, colour, 13)[:, None, None, None]
-    weights = torch.tensor(LUMA, device=images.device)[None, :, None, None]
+    weights = send(np.array(LUMA, dtype=np.float32), str(images.device))[None, :, None, None]
     grey = (images * weights).sum(dim=1, keepdim=True)
     return ((images - grey).mul_(strength).add_(grey) * tint[:, :, None, None]).clamp_(0, 255)
 

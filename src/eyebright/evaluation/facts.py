@@ -59,6 +59,10 @@ class NetworkFacts:
     """The most memory the process held while it trained, all of it: libraries and images too."""
     predict_memory_bytes: int | None = None
     """The same while it classified the test images."""
+    train_gpu_bytes: int | None = None
+    """The most memory that torch held on the GPU while the network trained; None without one."""
+    predict_gpu_bytes: int | None = None
+    """The same while it classified the test images."""
 
     @property
     def is_network(self) -> bool:

@@ -97,10 +97,12 @@ def render_costs(contestants: Sequence[Contestant]) -> str:
     facts: list[tuple[str, Callable[[Contestant], str | None]]] = [
         ("time to train", lambda c: markup.duration(c.train_seconds)),
         ("most memory while training", lambda c: _memory(c.train_memory_bytes)),
+        ("on the GPU", lambda c: _memory(c.train_gpu_bytes)),
         ("images a second, many at once", lambda c: markup.rate(c.images_per_second)),
         ("one image alone, median", lambda c: _milliseconds(c.latency_ms)),
         ("one image alone, 99 of 100 below", lambda c: _milliseconds(c.slow_latency_ms)),
         ("most memory while classifying", lambda c: _memory(c.predict_memory_bytes)),
+        ("on the GPU", lambda c: _memory(c.predict_gpu_bytes)),
         ("size on disk", lambda c: markup.size(c.size_bytes)),
         ("parameters", lambda c: markup.amount(c.parameters)),
         ("multiply-adds for one image", lambda c: markup.amount(c.multiply_adds)),

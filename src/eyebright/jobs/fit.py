@@ -146,6 +146,8 @@ def fit_network(
         latency_count=latency.count,
         train_memory_bytes=training_memory.num_bytes,
         predict_memory_bytes=predicting_memory.num_bytes,
+        train_gpu_bytes=training_memory.gpu_bytes,
+        predict_gpu_bytes=predicting_memory.gpu_bytes,
     )
     add_results(bundle, found)
     write_card(bundle, contestant)

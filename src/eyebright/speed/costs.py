@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +37,8 @@ class Peak:
 
     num_bytes: int | None = None
     """None until the block has ended, and where the system does not tell."""
+    gpu_bytes: int | None = None
+    """On its GPU, where it has used one."""
 
 
 def measure_latency(predictor: Predictor) -> Latency:
@@ -58,8 +62,11 @@ def measure_latency(predictor: Predictor) -> Latency:
 
 @contextmanager
 def watch_memory() -> Iterator[Peak]:
-    """The most that is held until the block ends; Linux alone can begin to count anew."""
+    """The most that is held until the block ends; Linux alone can begin to count anew, and GPUs."""
     peak = Peak()
+    gpu = _gpu_in_use()
+    if gpu is not None:
+        gpu.reset_peak_memory_stats()
     fresh = False
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -69,6 +76,15 @@ def watch_memory() -> Iterator[Peak]:
     finally:
         if fresh:
             peak.num_bytes = read_peak()
+        gpu = _gpu_in_use()
+        if gpu is not None:
+            peak.gpu_bytes = int(gpu.max_memory_reserved())
+
+
+def _gpu_in_use() -> Any:
+    """torch's `cuda`, where torch was imported and computes on a GPU; else None. Nothing is imported for it."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def read_peak() -> int | None:
