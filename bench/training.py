@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time a training step of a network as everyone writes it, as Eyebright takes it, and what Eyebright's loop adds to it.
 
-    python bench/training.py [--model resnet50] [--batch 16] [--side 224] [--rounds 7]
+    python bench/training.py [--model resnet50] [--batch 16] [--side 224] [--rounds 13]
 
 Each way has a process of its own, and they take turns in an order of their own each round, on the same random images;
 medians of images a second are reported with their quartiles, and the ratio to the first way. Eyebright's processes keep
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--side", type=int, default=224)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=13)
     parser.add_argument("--no-compile", action="store_true", help="leave out what is compiled, which takes a while")
     parser.add_argument("--way", type=int, help=argparse.SUPPRESS)  # given where a process of its own runs this file
     options = parser.parse_args()

@@ -118,10 +118,11 @@ class OptimiserSettings:
     temperature: float = 3.0
     """What logits are divided by before the teacher and the network are compared."""
     precision: str = ""
-    """"float32" or "bfloat16" (half the memory traffic, where the processor computes in it); empty takes what the
-    machine is fast in. VGG and ResNet take float32 on a CPU for images of fewer than 32 pixels."""
+    """"float32" (exact on a GPU as well) or "bfloat16" (half the memory traffic, where the processor computes in it);
+    empty takes what the machine is fast in. VGG and ResNet take float32 on a CPU for images of fewer than 32 pixels."""
     compile: bool = False
-    """Whether `torch.compile` makes the network faster, which takes minutes first and pays on a GPU in long runs."""
+    """Whether `torch.compile` makes the network's steps. It takes half a minute and more; on CPUs, where it was measured,
+    nothing was gained."""
     device: str = ""
     """"cpu", "cuda" or "mps"; empty takes a GPU where there is one."""
     threads: int = 0
