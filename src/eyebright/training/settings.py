@@ -121,8 +121,7 @@ class OptimiserSettings:
     """"float32" (exact on a GPU as well) or "bfloat16" (half the memory traffic, where the processor computes in it);
     empty takes what the machine is fast in. VGG and ResNet take float32 on a CPU for images of fewer than 32 pixels."""
     compile: bool = False
-    """Whether `torch.compile` makes the network's steps. It takes half a minute and more; on CPUs, where it was measured,
-    nothing was gained."""
+    """Whether `torch.compile` makes the network's steps. It takes half a minute and more; on a CPU it gains nothing."""
     device: str = ""
     """"cpu", "cuda" or "mps"; empty takes a GPU where there is one."""
     threads: int = 0
