@@ -175,6 +175,16 @@ def test_output_that_finds_no_room_is_told_without_a_traceback(arguments: list[s
     assert done.stderr == "error: the output can't be written: No space left on device; free some room\n"
 
 
+@pytest.mark.parametrize("arguments", [["models"], ["--help"], ["train", "--help"]])
+def test_a_reader_that_has_gone_before_anything_is_written_is_no_error(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as gone:
+        command = [sys.executable, "-m", "eyebright", *arguments]
+        done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs a shell")
 @pytest.mark.parametrize("rest", ["| true", "| head -c 1 > /dev/null", ">&-"])
 def test_a_reader_that_goes_away_is_no_error(rest: str) -> None:

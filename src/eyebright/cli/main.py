@@ -91,14 +91,14 @@ def _others_wait() -> bool:
 
 
 def _leave_at_once(error: BaseException) -> NoReturn:
-    """Without what Python and its libraries do at the end: they would wait for the others."""
+    """Without what Python and its libraries do at the end: they may wait for the others."""
     code: Any = error.code if isinstance(error, SystemExit) else 1
     if not isinstance(error, SystemExit):
         traceback.print_exception(error)
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 1)
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _run(arguments: list[str] | None) -> NoReturn:
@@ -114,14 +114,16 @@ def _run(arguments: list[str] | None) -> NoReturn:
     if TRAINING.intersection(given[:1]):
         keep_freed_memory()
     wait_briefly()
+    output = sys.stdout
     try:
         code = cli.main(args=given, prog_name="eyebright", standalone_mode=False)
         sys.stdout.flush()  # here, where what goes wrong can still be told
         sys.exit(code if isinstance(code, int) else 0)
     except SystemExit as left:
-        if not isinstance(left.__context__, BrokenPipeError):
+        # click has seen it first, and put something else in the place of the output (or, before 8.5, kept the error).
+        if sys.stdout is output and not isinstance(left.__context__, BrokenPipeError):
             raise
-        _write_no_more()  # click has seen it first
+        _write_no_more()
         sys.exit(0)
     except click.ClickException as error:
         error.show()
