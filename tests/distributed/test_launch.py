@@ -241,6 +241,37 @@ def test_what_two_began_one_ends_as_if_alone_and_four_say_that_two_of_them_idle(
     assert_same(tmp_path / "four", tmp_path / "one")
 
 
+LIVES_ON = """
+import sys, time
+from pathlib import Path
+from eyebright.distributed.launch import LostProcessError, join_ranks
+
+noticed, kept = Path("noticed"), None
+try:
+    with join_ranks("cpu") as ranks:
+        if ranks.rank == 1:
+            raise ValueError("of one alone")
+        if sys.argv[1] == "in a word":
+            ranks.any(False)
+        ranks.share(None, source=1)
+except LostProcessError:
+    noticed.touch()
+except ValueError as error:
+    kept = error  # as a notebook does
+    until = time.monotonic() + 60
+    while not noticed.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+sys.exit(0 if noticed.exists() else 1)
+"""
+
+
+@pytest.mark.parametrize("where", ["in a word", "in what one shares"])
+def test_a_rank_that_has_an_error_and_lives_on_is_missed_by_the_other(tmp_path: Path, where: str) -> None:
+    (tmp_path / "lives_on.py").write_text(LIVES_ON)
+    done = torchrun(2, "lives_on.py", where, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 DIVERGES = """
 import math, os, sys, time
 from eyebright.cli.main import main

@@ -42,7 +42,8 @@ def test_costs_that_were_not_measured_have_no_row(build_comparison: Build) -> No
     assert "21.4&#160;ms" in page
     assert "700.0 MB" in page
     assert "3.0 GB" in page
-    assert page.count("on the GPU") == 1
+    assert page.count("on the GPU while training") == 1
+    assert "on the GPU while classifying" not in page
     assert "&#8211;" in page
 
 

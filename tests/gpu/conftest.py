@@ -190,11 +190,11 @@ def join(backend: str, *, device_id: Any, **how: Any) -> None:
     assert backend == "nccl"
     assert device_id == CUDA
     _JOIN("gloo", **how)
-    atexit.register(leave)  # as NCCL does when its process ends
+    atexit.register(leave)
 
 
 def leave() -> None:
-    """All together, as NCCL does: who leaves alone waits for the others."""
+    """All together, as NCCL may: who leaves alone waits for the others."""
     if dist.is_initialized():
         dist.barrier()
         _DESTROY()
@@ -211,12 +211,14 @@ def pretended_gpu() -> Iterator[None]:
         "device": lambda device: nullcontext(),
         "is_current_stream_capturing": lambda: False,
         "get_rng_state": lambda device=None: torch.get_rng_state(),
-        **dict.fromkeys(("_lazy_init", "empty_cache", "set_device", "synchronize", "set_rng_state"), mock.Mock()),
+        "max_memory_reserved": lambda device: 3_000_000,
+        **dict.fromkeys(("init", "_lazy_init", "empty_cache", "reset_peak_memory_stats"), mock.Mock()),
+        **dict.fromkeys(("set_device", "synchronize", "set_rng_state"), mock.Mock()),
     }
     several: dict[str, Any] = {
         "init_process_group": join,
         "destroy_process_group": leave,
-        "get_backend": lambda: "nccl",
+        "get_backend": lambda group=None: "nccl" if group is None else "gloo",
         **{name: sending(getattr(dist, name)) for name in ("all_reduce", "broadcast")},
     }
     swaps = torch.__future__.get_swap_module_params_on_conversion()

@@ -75,4 +75,5 @@ def test_a_mistake_of_one_ends_both_and_is_told(tmp_path: Path) -> None:
     done = on_two("train", tmp_path / "nowhere")
     assert done.returncode != 0
     assert "nowhere: does not exist" in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr.split("ChildFailedError")[0].split("error: ")[0]
+    assert "lost the others: one has died" in " ".join(done.stderr.split())
+    assert "this is a bug" not in done.stderr

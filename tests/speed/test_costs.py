@@ -35,13 +35,15 @@ def test_memory_is_counted_from_the_beginning_of_the_block() -> None:
 
 
 def test_memory_of_a_gpu_is_told_where_one_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = {"cuda:0": 500, "cuda:1": 700}  # as torch keeps it: what is given back is not free at once
+    most = dict(kept)
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: kept.update({"cuda:0": 0, "cuda:1": 0}))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: most.update({device: kept[device]}))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: most[device])
     with watch_memory() as without:
         pass
     assert without.gpu_bytes is None
-    begun: list[str] = []
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: begun.append("anew"))
-    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: 123)
-    with watch_memory() as there:
-        assert begun == ["anew"]
+    with watch_memory("cuda:1") as there:
+        most["cuda:1"] = 123
     assert there.gpu_bytes == 123

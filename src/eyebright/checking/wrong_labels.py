@@ -60,7 +60,7 @@ def find_wrong_labels(
     *,
     groups: NDArray[np.int64] | None = None,
     seed: int = 0,
-    device: str | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
     threads: int | None = None,
 ) -> tuple[list[Finding], list[str]]:
@@ -72,7 +72,7 @@ def find_wrong_labels(
         groups: (N,) a number for each sample; equal numbers (near-duplicates) are judged by the same head, so that
             a copy with the same wrong label can't vouch for it.
         seed: decides the folds.
-        device: where the network runs; by default on a GPU if torch finds one.
+        device: where the network runs.
         progress: shown throughout; if a stop is requested, KeyboardInterrupt is raised.
 
     Raises:

@@ -41,7 +41,7 @@ def send_normalised(images: NDArray[Any], preprocessing: Preprocessing, device: 
 def float32_as(precision: str) -> Iterator[None]:
     """How GPUs multiply float32 inside the block: "ieee", exactly, or "tf32", with 10 bits and several times as fast.
 
-    torch keeps that for the whole process: see `exactly` for threads that answer beside others.
+    torch keeps that for the whole process: such blocks of two threads must not overlap, but see `exactly`.
     """
     backends: Any = torch.backends
     settings = (backends.cuda.matmul, backends.cudnn.conv)

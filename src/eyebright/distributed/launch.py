@@ -18,10 +18,10 @@ from eyebright.distributed.ranks import Ranks
 from eyebright.errors import EyebrightError, SettingsError
 
 PATIENCE = timedelta(minutes=10)
-"""How long a rank waits for the others' share of a sum, which all have begun."""
+"""How long a rank waits for the others in training. A process that dies is noticed at once, by gloo."""
 
 LONG_PATIENCE = timedelta(hours=12)
-"""How long it waits for their word: rank 0 may read and write for hours. Gloo notices at once when one has died."""
+"""How long it waits where rank 0 alone reads, or one reads what another has kept."""
 
 JOINING = timedelta(minutes=2)
 """How long the processes may take to find each other."""
@@ -61,13 +61,21 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         # NCCL connects here, where all are there, and not when the first sum is due, because it is told its GPU.
         backend, store = "nccl" if gpu else "gloo", _open_store(rank)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE, device_id=own)
-        control = dist.new_group(backend="gloo", timeout=LONG_PATIENCE)
+        ranks = Ranks(
+            rank=rank,
+            size=size,
+            device="cpu" if own is None else str(own),
+            control=dist.new_group(backend="gloo", timeout=PATIENCE) if gpu else None,
+            patient=dist.new_group(backend="gloo", timeout=LONG_PATIENCE),
+        )
     except (RuntimeError, ValueError) as error:
+        if dist.is_initialized() and not gpu:
+            dist.destroy_process_group()
         first = str(error).splitlines()[0]
         raise SettingsError(f"the {size} processes that torchrun started can't reach each other: {first}") from error
     failed = True
     try:
-        yield Ranks(rank=rank, size=size, device="cpu" if own is None else str(own), control=control)
+        yield ranks
         failed = False
     except RuntimeError as error:
         # torch's own errors of a lost connection (DistError) are not named the same in all its versions.
@@ -77,6 +85,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     finally:
         if not (gpu and failed):
             dist.destroy_process_group()
+            ranks.let_go()
 
 
 def others_wait() -> bool:

@@ -35,6 +35,8 @@ class Ranks:
     """Where tensors must lie to be added up: "cpu" for gloo, this rank's GPU for NCCL."""
     control: dist.ProcessGroup | None = None
     """The connection by which all but sums is agreed on; None for the one of sums."""
+    patient: dist.ProcessGroup | None = None
+    """The one for what may take hours; None for the one of sums."""
 
     @property
     def leads(self) -> bool:
@@ -67,6 +69,16 @@ class Ranks:
         found = torch.tensor(flags, dtype=torch.int32)
         dist.all_reduce(found, op=dist.ReduceOp.MAX, group=self.control)
         return tuple(bool(flag) for flag in found.tolist())
+
+    def meet(self) -> None:
+        """Wait until all are here, for hours if need be: one may read what another has kept."""
+        if self.size > 1:
+            dist.all_reduce(torch.zeros(1), group=self.patient)
+
+    def let_go(self) -> None:
+        """Hold no connection any more: as long as one is held, the others don't notice that this rank has left."""
+        object.__setattr__(self, "control", None)
+        object.__setattr__(self, "patient", None)
 
     def lowest(self, number: int) -> int:
         """The lowest number of all ranks."""
@@ -121,11 +133,11 @@ class Ranks:
         gives = self.rank == source
         assert not gives or content is not None
         length = torch.tensor([len(content or b"")], dtype=torch.int64)
-        dist.broadcast(length, src=source, group=self.control)
+        dist.broadcast(length, src=source, group=self.patient)
         body = torch.empty(int(length), dtype=torch.uint8)
         if gives and content:
             body = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-        dist.broadcast(body, src=source, group=self.control)
+        dist.broadcast(body, src=source, group=self.patient)
         return body.numpy().tobytes()
 
     def spread(self, tensors: Sequence[Tensor]) -> None:

@@ -43,7 +43,7 @@ def embed(
     preprocessing: Preprocessing,
     *,
     batch_size: int | None = None,
-    device: str | None = None,
+    device: str = "cpu",
     bfloat16: bool | None = None,
     ranks: Ranks | None = None,
     so_far: EmbeddingsSoFar | None = None,
@@ -59,7 +59,7 @@ def embed(
         preprocessing: crops and normalises.
         batch_size: how many images run at once; another number changes results by rounding only. By default 32, and
             on a GPU 256. Where memory runs out it is halved, and that is said.
-        device: a torch device; by default a GPU if torch finds one.
+        device: a torch device.
         bfloat16: whether to compute in it; None where the processor does.
         ranks: the processes that look together: each takes whole batches, so the result is the same bit for bit.
         so_far: where an earlier look was, to go on from there.
@@ -73,8 +73,6 @@ def embed(
         TooLittleMemoryError: memory ran out with a single image.
     """
     progress, ranks = progress or SilentProgress(), ranks or Ranks()
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     backbone = lay_channels_last(fold_batch_norm(model).to(device))
     assert isinstance(backbone, Network)
     if so_far is None:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eyebright.data.sending import float32_as, send
+from eyebright.data.sending import float32_as
 from eyebright.progress import Progress, SilentProgress
 
 # From strong to weak: each fit starts from the one before it.
@@ -119,8 +119,8 @@ def fit_linear_head(
     # Embeddings that hardly vary must not be blown up to the size of the others.
     deviation = train.std(axis=0, dtype=np.float64)
     deviation = np.maximum(deviation, 1e-3 * max(float(deviation.mean()), 1e-12))
-    x, x_val = (send(((part - mean) / deviation).astype(np.float32), device) for part in (train, val))
-    y, y_val = send(train_labels, device), send(val_labels, device)
+    x, x_val = (torch.from_numpy(((part - mean) / deviation).astype(np.float32)).to(device) for part in (train, val))
+    y, y_val = torch.from_numpy(train_labels).to(device), torch.from_numpy(val_labels).to(device)
     if class_weights is not None:
         class_weights = class_weights.to(device)
     if search is None:

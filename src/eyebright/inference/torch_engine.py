@@ -18,6 +18,9 @@ from eyebright.models.layers import fold_batch_norm, lay_channels_last
 from eyebright.models.protocol import Network
 from eyebright.preprocess import Preprocessing
 
+CALLS_WITH_FEWER = 100
+"""After memory ran out: so many calls take no more images at once than there was room for."""
+
 
 @final
 class TorchEngine:
@@ -47,7 +50,9 @@ class TorchEngine:
         # A GPU would round float32 to 10 bits, and so answer otherwise than what was trained and saved.
         self._exactly: Callable[[], AbstractContextManager[None]] = exactly if on_gpu else nullcontext
         self._most: int | None = None
-        """How many images at once there was room for, if it ran out."""
+        """How many images at once there was room for, if it ran out lately."""
+        self._calls = 0
+        """How many more calls that holds for: whoever else had the memory may be gone."""
 
     def run(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Pixels (N, C, S, S) -> logits (N, K)."""
@@ -67,9 +72,11 @@ class TorchEngine:
             return np.concatenate(logits), np.concatenate(embeddings)
 
         def remember(size: int) -> None:
-            self._most = size
+            self._most, self._calls = size, CALLS_WITH_FEWER
 
-        found, _ = with_fewer(run, count if self._most is None else min(count, self._most), remember)
+        self._calls -= 1
+        most = self._most if self._calls > 0 and self._most is not None else count
+        found, _ = with_fewer(run, min(count, most), remember)
         return found
 
     @torch.inference_mode()

@@ -73,7 +73,7 @@ def compare_conditions(before: Mapping[str, str], settings: Settings, ranks: Ran
     changed = [
         f"{before.get(name, usual.get(name, 'nothing'))}, now {now.get(name, usual.get(name, 'nothing'))}"
         for name in dict.fromkeys((*before, *now))
-        if name not in ROLES and before.get(name) != now.get(name)
+        if name not in ROLES and before.get(name) != now.get(name) and (name != "gpu" or {name} <= before.keys() & now)
     ]
     if changed:
         progress.warn(

@@ -38,7 +38,7 @@ from eyebright.speed.costs import measure_latency, watch_memory
 from eyebright.training.checkpoint import Checkpoints
 from eyebright.training.history import EpochRecord, HistoryWriter, find_kept
 from eyebright.training.settings import Settings
-from eyebright.training.start import find_answering_device
+from eyebright.training.start import find_answering_device, find_device
 from eyebright.training.train import TrainedNetwork
 from eyebright.training.train import train as train_network
 from eyebright.training.work import Watch
@@ -94,7 +94,7 @@ def fit_network(
             remove_divergence(run.folder)
         keeper = Checkpoints(run.folder / runs.CHECKPOINTS, interval=interval, progress=progress)
         watch = _Watcher(run, settings, progress)
-    with nullcontext() if watch is None else watch, watch_memory() as training_memory:
+    with nullcontext() if watch is None else watch, watch_memory(find_device(settings, ranks)) as training_memory:
         trained = train_network(
             table,
             settings,
@@ -127,7 +127,7 @@ def fit_network(
     predictor = _follow(trained, device) if bundle is None else load(bundle, device=device)
     predictor.warm_up()
     sharded = ShardedPredictor(predictor, ranks)
-    with watch_memory() as predicting_memory:
+    with watch_memory(device) as predicting_memory:
         found = measure_test(
             sharded, table, several_labels=trained.several_labels, slices=settings.data.slices, progress=progress
         )

@@ -81,7 +81,8 @@ def train(
     """Train a classifier on labelled images, measure it on images it has not seen, and save all of it.
 
     Under torchrun all its processes train one network together; where one of them died and torchrun started them anew,
-    the run is gone on with from its last checkpoint.
+    the run is gone on with from its last checkpoint. Processes with a GPU each must end after an error, with `os._exit`
+    as the command line does: the others may wait for them.
 
     Args:
         data: a folder of class folders (with or without train/val/test folders), a .zip of one, a .csv manifest, an

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -61,12 +60,17 @@ def measure_latency(predictor: Predictor) -> Latency:
 
 
 @contextmanager
-def watch_memory() -> Iterator[Peak]:
-    """The most that is held until the block ends; Linux alone can begin to count anew, and GPUs."""
+def watch_memory(device: str = "cpu") -> Iterator[Peak]:
+    """The most that is held until the block ends; Linux alone can begin to count anew, and GPUs.
+
+    Args:
+        device: that the block computes on; a GPU's memory is told too.
+    """
     peak = Peak()
-    gpu = _gpu_in_use()
+    gpu = _find_gpu(device)
     if gpu is not None:
-        gpu.reset_peak_memory_stats()
+        gpu.empty_cache()  # what earlier work has left there would count
+        gpu.reset_peak_memory_stats(device)
     fresh = False
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -76,15 +80,19 @@ def watch_memory() -> Iterator[Peak]:
     finally:
         if fresh:
             peak.num_bytes = read_peak()
-        gpu = _gpu_in_use()
         if gpu is not None:
-            peak.gpu_bytes = int(gpu.max_memory_reserved())
+            peak.gpu_bytes = int(gpu.max_memory_reserved(device))
 
 
-def _gpu_in_use() -> Any:
-    """torch's `cuda`, where torch was imported and computes on a GPU; else None. Nothing is imported for it."""
-    torch = sys.modules.get("torch")
-    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+def _find_gpu(device: str) -> Any:
+    """torch's `cuda`, if that is where the device is; else None. Without a GPU nothing is imported for it."""
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    cuda: Any = torch.cuda
+    cuda.init()
+    return cuda
 
 
 def read_peak() -> int | None:

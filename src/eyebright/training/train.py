@@ -127,6 +127,7 @@ def train(
         is_over = ready.snapshot is not None and ready.snapshot.phase == "done"
         taught = None if teach is None or is_over else _ask(teach, ready)
         held_out = diverged = None
+        ranks.meet()  # each has read the images
         try:
             history, interrupted = run_phases(work, ready.snapshot, ready.head_wanted, taught)
         except DivergedError as error:
