@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,12 +86,10 @@ def watch_memory(device: str = "cpu") -> Iterator[Peak]:
 
 
 def _find_gpu(device: str) -> Any:
-    """torch's `cuda`, if that is where the device is; else None. Without a GPU nothing is imported for it."""
+    """torch's `cuda`, if that is where the device is; else None. Whoever found it there has imported torch."""
     if not device.startswith("cuda"):
         return None
-    import torch
-
-    cuda: Any = torch.cuda
+    cuda: Any = sys.modules["torch"].cuda
     cuda.init()
     return cuda
 
