@@ -10,6 +10,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -34,9 +35,24 @@ def load_settings(kind: type[S], *, file: Path | None = None, text: str = "", ov
             raise SettingsError(f"the settings file {shown} can't be read: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:  # what tomllib raises, and what it lets through
             raise SettingsError(f"the settings file {shown} is not valid TOML: {error}") from error
+    given = deepcopy(values)
     for override in overrides:
         _apply(values, override)
-    return build_settings(kind, values)
+    try:
+        return build_settings(kind, values)
+    except SettingsError as error:
+        if file is not None and _is_refused(kind, given, str(error)):
+            raise SettingsError(f"{error} (in {printable(str(file))})") from error
+        raise
+
+
+def _is_refused(kind: type[Any], values: Mapping[str, Any], message: str) -> bool:
+    """Whether these values alone are refused, and for that reason."""
+    try:
+        build_settings(kind, values)
+    except SettingsError as error:
+        return str(error) == message
+    return False
 
 
 def override_settings(settings: S, overrides: Iterable[str]) -> S:

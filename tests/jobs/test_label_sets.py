@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from eyebright.bundle.manifest import read_manifest
+from eyebright.bundle.manifest import FORMAT_VERSION, read_manifest
 from eyebright.errors import DataError, SettingsError
 from eyebright.evaluation.label_sets import LabelSetsReport
 from eyebright.evaluation.label_sets_compare import LabelSetsComparison
@@ -26,6 +26,7 @@ from eyebright.jobs.export import export
 from eyebright.jobs.features import features
 from eyebright.jobs.predict import predict, prediction_to_dict, write_predictions
 from eyebright.jobs.train import Run, resume, train
+from eyebright.models.origins import BUNDLE_FORMAT
 from eyebright.progress import SilentProgress
 
 COLOURS = ("blue", "green", "red")
@@ -245,6 +246,13 @@ def test_a_student_learns_from_a_teacher_of_the_same_kind_only(run: Run, scenes:
     names = [("blue", "red")[number % 2] for number in range(30)]
     with pytest.raises(SettingsError, match="learned several labels an image, and the data give one"):
         train((images, names), model="cnn", out=tmp_path / "c", overrides=(*few, f'training.teacher="{run.folder}"'))
+
+
+def test_a_run_starts_from_another_with_several_labels(run: Run, scenes: Path, tmp_path: Path) -> None:
+    overrides = [*FEW, "training.epochs=1", f"network.weights={json.dumps(str(run.folder))}"]
+    further = train(scenes, model="cnn", out=tmp_path / "further", overrides=overrides)
+    assert isinstance(further.report, LabelSetsReport)
+    assert BUNDLE_FORMAT == FORMAT_VERSION  # or a newer one is refused by the program that wrote it
 
 
 def test_a_classifier_of_one_label_is_not_measured_on_several(scenes: Path, tmp_path: Path) -> None:

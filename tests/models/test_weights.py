@@ -507,7 +507,7 @@ def test_a_changed_manifest_is_refused_where_it_guards_itself(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"format_version": 2}, r"newer Eyebright \(format 2"),
+        ({"format_version": 3}, r"newer Eyebright \(format 3"),
         ({"format_version": None}, "names no format version"),
         ({"class_names": None}, "lacks what a classifier's needs"),
         ({"preprocessing": {"image_size": 96}}, "lacks what a classifier's needs"),

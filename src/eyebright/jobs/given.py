@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eyebright.data.decode import decode, decode_for_show
 from eyebright.data.samples import SampleTable
-from eyebright.errors import ImageError
+from eyebright.errors import DataError, ImageError, printable
 
 Data = str | os.PathLike[str] | SampleTable | tuple[Any, ...]
 
@@ -22,6 +22,20 @@ def describe_data(data: Data) -> str:
     if isinstance(data, str | os.PathLike):
         return Path(os.fsdecode(data)).resolve().stem or "data"
     return "arrays" if isinstance(data, tuple) else "table"
+
+
+def require_unmoved(data: Data, again: str) -> None:
+    """That the images of a job that is gone on with are where they were.
+
+    Args:
+        data: where they were; what is no path is always there.
+        again: what to type if they were moved, as "eyebright train NEW --resume RUN".
+
+    Raises:
+        DataError: they are not.
+    """
+    if isinstance(data, str | os.PathLike) and not os.path.exists(data):
+        raise DataError(f"{printable(os.fsdecode(data))}: does not exist any more; if it was moved: {again}")
 
 
 def image_reader(table: SampleTable, *, short_side: int = 0) -> Callable[[str], NDArray[np.uint8] | None]:

@@ -25,7 +25,7 @@ from eyebright.jobs import runs
 from eyebright.jobs.conditions import compare_conditions, note_conditions
 from eyebright.jobs.diverged import refuse_diverged
 from eyebright.jobs.fit import fit_network
-from eyebright.jobs.given import Data, describe_data
+from eyebright.jobs.given import Data, describe_data, require_unmoved
 from eyebright.jobs.measure import build_comparison, write_report
 from eyebright.jobs.prepare import Prepared, prepare, prepare_again
 from eyebright.jobs.provenance import now
@@ -255,6 +255,7 @@ def _go_on(folder: Path, data: Data | None, command: str, ranks: Ranks, progress
             f"{printable(str(folder))} was trained on arrays; give them again: eyebright.resume(run, data=(images, "
             "labels))"
         )
+    require_unmoved(data, f"eyebright train ITS_NEW_PLACE --resume {shlex.quote(str(folder))}")
     records = runs.read_sample_records(folder / runs.SAMPLES)
     prepared = prepare_again(data, records, progress)
     if not ranks.leads:

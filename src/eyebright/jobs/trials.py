@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from pathlib import Path
 from eyebright.errors import CheckpointError, DataError, printable
 from eyebright.evaluation.plain import from_plain, to_plain
 from eyebright.jobs import runs
-from eyebright.jobs.given import Data
+from eyebright.jobs.given import Data, require_unmoved
 from eyebright.jobs.prepare import Prepared, prepare_again
 from eyebright.models.catalog import find_model
 from eyebright.progress import Progress
@@ -165,6 +166,7 @@ def prepare_parts_again(folder: Path, plan: Plan, data: Data | None, progress: P
             f"{printable(str(folder))} was begun on arrays; give them again: eyebright.resume_comparison(folder, "
             "data=(images, labels))"
         )
+    require_unmoved(found, f"eyebright compare ITS_NEW_PLACE --resume {shlex.quote(str(folder))}")
     return tuple(
         prepare_again(found, runs.read_sample_records(folder / SPLITS / name), progress) for name in _file_names(plan)
     )

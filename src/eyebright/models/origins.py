@@ -35,7 +35,8 @@ from eyebright.progress import Progress
 
 IMAGENET_CLASSES = 1000
 IMAGENET_PREPROCESSING = Preprocessing(image_size=224, resize=256)
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
+"""The newest format of a saved classifier that is read here: 2 may hold thresholds, of no use to who trains it on."""
 # Where a state dict in torchvision's layout has its last layer: ResNets and the plain CNN; VGGs by the kind of head.
 LAST_LAYER = "fc"
 LAST_LAYER_OF_VGG = {"classic": "classifier.6", "pooled": "classifier"}

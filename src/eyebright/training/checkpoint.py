@@ -140,8 +140,9 @@ class Checkpoints:
         except (OSError, safetensors.SafetensorError, BundleError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise OutputError(
-                f"a checkpoint can't be written to {show(path)}: {reason}; free some room, then go on from the last "
-                f"one with: eyebright train --resume {show(self._folder.parent)}"
+                f"a checkpoint can't be written to {show(path)}: {reason}; free some room, then go on "
+                f"{'from the last one' if numbers else 'from the beginning'} with: eyebright train --resume "
+                f"{show(self._folder.parent)}"
             ) from error
         self._prune()
         self._saved = time.monotonic()
@@ -165,9 +166,9 @@ class Checkpoints:
             except (BundleError, OSError, safetensors.SafetensorError) as error:
                 damaged.append(str(error))
                 self._damaged.add(number)
-                self._progress.warn(f"a checkpoint is damaged, so an older one is taken: {error}")
+                self._progress.warn(f"a checkpoint is damaged and is passed over: {error}")
         if damaged:
-            raise CheckpointError(f"no checkpoint is whole: {damaged[0]}; start anew, with another --out")
+            raise CheckpointError(f"no checkpoint is whole: {damaged[0]}; or start anew, with another --out")
         return None
 
     def clear(self) -> None:

@@ -137,29 +137,40 @@ class OptimiserSettings:
     """Whether they also go to MLflow: to where $MLFLOW_TRACKING_URI says, by default the folder mlruns here."""
 
     def __post_init__(self) -> None:
-        checks = {
-            "epochs": 0 <= self.epochs <= 100_000,
-            "batch_size": 0 <= self.batch_size <= 65_536,
-            "micro_batch": 0 <= self.micro_batch <= 65_536,
-            "lr": 0 <= self.lr <= 100,
-            "layer_decay": 0 <= self.layer_decay <= 1,
-            "freeze_stages": 0 <= self.freeze_stages <= 5,
-            "weight_decay": 0 <= self.weight_decay <= 10 or self.weight_decay == CHOOSE,
-            "warmup": 0 <= self.warmup < 1,
-            "label_smoothing": 0 <= self.label_smoothing < 1 or self.label_smoothing == CHOOSE,
-            "average": 0 <= self.average <= 1000 or self.average == CHOOSE,
-            "patience": -1 <= self.patience <= 100_000,
-            "first_size": self.first_size == 0 or 8 <= self.first_size <= 1024,
-            "last_size": self.last_size == 0 or 8 <= self.last_size <= 1024,
-            "teacher_share": 0 <= self.teacher_share <= 1,
-            "temperature": 0.1 <= self.temperature <= 100,
-            "threads": 0 <= self.threads <= 1024,
-            "workers": -1 <= self.workers <= 1024,
-            "checkpoint_seconds": 0 <= self.checkpoint_seconds <= 86_400,
+        ranges = {
+            "epochs": (0, 100_000),
+            "batch_size": (0, 65_536),
+            "micro_batch": (0, 65_536),
+            "lr": (0, 100),
+            "layer_decay": (0, 1),
+            "freeze_stages": (0, 5),
+            "weight_decay": (0, 10),
+            "label_smoothing": (0, 0.999),
+            "warmup": (0, 0.999),
+            "average": (0, 1000),
+            "patience": (-1, 100_000),
+            "first_size": (8, 1024),
+            "last_size": (8, 1024),
+            "teacher_share": (0, 1),
+            "temperature": (0.1, 100),
+            "threads": (0, 1024),
+            "workers": (-1, 1024),
+            "checkpoint_seconds": (0, 86_400),
         }
-        for name, fine in checks.items():
-            if not fine:
-                raise SettingsError(f"training.{name} is out of range: {getattr(self, name)!r}")
+        choosing = {
+            "weight_decay": CHOOSE,
+            "label_smoothing": CHOOSE,
+            "average": CHOOSE,
+            "first_size": 0,
+            "last_size": 0,
+        }
+        for name, (lowest, highest) in ranges.items():
+            value = getattr(self, name)
+            if not lowest <= value <= highest and value != choosing.get(name):
+                chosen = f", or {choosing[name]:g}, which chooses" if name in choosing else ""
+                raise SettingsError(
+                    f"training.{name} is out of range: {value!r}; it lies between {lowest} and {highest}{chosen}"
+                )
         for name, choices in (("optimiser", OPTIMISERS), ("balance", BALANCES), ("precision", PRECISIONS)):
             value = getattr(self, name)
             if value and value not in choices:
