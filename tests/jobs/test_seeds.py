@@ -211,9 +211,7 @@ def test_what_can_not_be_gone_on_with_is_told(
     with pytest.raises(CheckpointError, match=r"compare\.json can't be read .*seeds"):
         read_plan(folder)
     plan.write_text(json.dumps({**told, "data": str(tmp_path / "gone")}))
-    with pytest.raises(
-        DataError, match=r"any more; if it was moved: eyebright compare ITS_NEW_PLACE --resume"
-    ):
+    with pytest.raises(DataError, match=r"any more; if it was moved: eyebright compare ITS_NEW_PLACE --resume"):
         resume_comparison(folder)
 
 
