@@ -67,6 +67,8 @@ class TorchEngine:
         count = max(1, len(images))
 
         def run(size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            if size >= count:
+                return self._run(images)
             parts = [self._run(images[start : start + size]) for start in range(0, count, size)]
             logits, embeddings = zip(*parts, strict=True)
             return np.concatenate(logits), np.concatenate(embeddings)

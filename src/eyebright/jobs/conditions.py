@@ -32,9 +32,8 @@ def note_conditions(settings: Settings, ranks: Ranks) -> dict[str, str]:
     """
     versions = {name: version for name, version in list_versions().items() if name != "python"}
     device = find_device(settings, ranks)
-    found = {"processor": describe_processor(), "device": device.split(":")[0]}
-    if device.startswith("cuda"):
-        found["gpu"] = torch.cuda.get_device_name(device)
+    kind = torch.cuda.get_device_name(device) if device.startswith("cuda") else device.split(":")[0]
+    found = {"processor": describe_processor(), "device": kind}
     found["threads"] = f"{torch.get_num_threads()} thread{'s' * (torch.get_num_threads() > 1)} a process"
     if not ranks.adds_in_pairs:
         found["processes"] = f"{ranks.size} processes"
@@ -73,7 +72,7 @@ def compare_conditions(before: Mapping[str, str], settings: Settings, ranks: Ran
     changed = [
         f"{before.get(name, usual.get(name, 'nothing'))}, now {now.get(name, usual.get(name, 'nothing'))}"
         for name in dict.fromkeys((*before, *now))
-        if name not in ROLES and before.get(name) != now.get(name) and (name != "gpu" or {name} <= before.keys() & now)
+        if name not in ROLES and before.get(name) != now.get(name)
     ]
     if changed:
         progress.warn(
